@@ -1,0 +1,1 @@
+"""Who are you: hashes, checkers, realm, throttle (floor 3)."""

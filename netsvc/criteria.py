@@ -1,0 +1,216 @@
+"""Filters as values: what ``where`` means, apart from how it is typed and how it is searched (floor 2).
+
+The console parses text into these, the store compiles them to SQL, and rows
+in memory are tested against them.  Field names are those of the machine-mode
+schemas with ``_`` written ``-``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A text pattern with ``*`` (any run) and ``?`` (one character), matched without regard to case."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A regular expression for a linear-time engine, searched for, without regard to case."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """An IP network in its canonical text, for ``peer=10.0.0.0/8``."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """``field op value``.
+
+    ``op``: = != ~ !~ < <= > >= in.  ``value`` by the field's kind: text -> str, Glob, Regex (with ~) ; id -> (message
+    id, n or None) ; number, size (octets), code -> int ; duration -> int ms (``age>1h``: the row's age at evaluation) ;
+    time -> int ms since 1970 ; enum -> str ; bool -> bool ; address -> str or Network ; a tuple of those with ``in``.
+    """
+
+    __test__ = False
+    field: str
+    op: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of ``terms``."""
+
+    terms: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of ``terms``."""
+
+    terms: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Not ``term``."""
+
+    term: Expr
+
+
+Expr = Test | And | Or | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an object.  ``key`` is its name in rows; ``kind`` as in Test; ``words`` an enum's."""
+
+    name: str
+    kind: str
+    help: str
+    example: str
+    key: str = ""
+    words: Sequence[str] = ()
+    aliases: Sequence[str] = ()
+
+    @property
+    def row_key(self) -> str:
+        """The key in machine-mode rows."""
+        return self.key or self.name.replace("-", "_")
+
+
+STATES = ("incoming", "active", "deferred", "hold", "recycled")
+RESULTS = ("delivered", "bounced", "expired", "deleted", "rejected", "relayed")
+
+OPERATORS: dict[str, tuple[str, ...]] = {
+    "text": ("=", "!=", "~", "!~", "in"),
+    "address": ("=", "!=", "~", "!~", "in"),
+    "id": ("=", "!=", "in"),
+    "enum": ("=", "!=", "in"),
+    "number": ("=", "!=", "<", "<=", ">", ">=", "in"),
+    "size": ("=", "!=", "<", "<=", ">", ">="),
+    "duration": ("=", "!=", "<", "<=", ">", ">="),
+    "time": ("=", "!=", "<", "<=", ">", ">="),
+    "bool": ("=", "!="),
+}
+"""Which operators a kind of field takes; ``not in`` is Not(in)."""
+
+_SENDER = (
+    Field("sender", "text", "reverse-path, empty for reports", "sender=news@*", aliases=("from",)),
+    Field("sender-domain", "text", "domain of the reverse-path", "sender-domain=shop.example"),
+    Field("user", "text", "who authenticated", "user=alice"),
+    Field("peer", "address", "IP address the mail came from", "peer=10.0.0.0/8"),
+    Field("listener", "text", "the listener it came in by", "listener=smtp"),
+    Field("size", "size", "octets of content", "size>1M"),
+    Field("msgid", "text", "Message-ID", 'msgid="*@shop.example*"'),
+    Field("subject", "text", "Subject", "subject~invoice"),
+)
+_RECIPIENT = (
+    Field("domain", "text", "the recipient's domain", "domain=*.example.com", aliases=("dest",)),
+    Field("rcpt", "text", "the recipient", "rcpt=ann@*", aliases=("to",)),
+)
+
+QUEUE = (
+    Field("id", "id", "message, or item MESSAGE.n", "id=01ARZ3NDEKTSV.1"),
+    Field("state", "enum", "where it stands", "state=deferred", words=STATES),
+    *_RECIPIENT,
+    *_SENDER,
+    Field("helo", "text", "the client's name for itself", "helo=mx.shop.example"),
+    Field("tls", "text", "protocol and cipher it came in by", 'tls=""'),
+    Field("rcpts", "number", "recipients of the message", "rcpts>100"),
+    Field("age", "duration", "time since acceptance", "age>1h"),
+    Field("queued", "time", "when it was accepted", "queued<14:05"),
+    Field("next", "time", "when it is tried next", "next>14:05"),
+    Field("due", "duration", "time until the next try, may be negative", "due<5m"),
+    Field("last", "time", "when it was last tried", "last>-2h"),
+    Field("attempts", "number", "how often it was tried", "attempts>3"),
+    Field("expires", "time", "when it is given up", "expires<2026-11-30"),
+    Field("code", "number", "the last reply's code", "code=450"),
+    Field("status", "text", "the last reply's enhanced status", "status=4.7.28"),
+    Field("reason", "text", "why, normalised", 'reason="*rate limit*"'),
+    Field("error", "text", "the last reply's exact words", "error~spamhaus"),
+    Field("route", "text", "the rule that routes it", "route=mx"),
+    Field("host", "text", "the host last tried", "host=mx1.*"),
+    Field("tag", "text", "tag a policy gave", "tag=bulk"),
+    Field("bounce", "bool", "whether the reverse-path is null", "bounce=true"),
+    Field("held-by", "text", "who put it on hold", "held-by=op"),
+    Field("held-why", "text", "the reason of the hold", "held-why~INC-812"),
+)
+HISTORY = (
+    Field("id", "id", "message, or item MESSAGE.n", "id=01ARZ3NDEKTSV"),
+    Field("result", "enum", "how it ended", "result=bounced", words=RESULTS),
+    Field("done", "time", "when it ended", "done>-1h"),
+    Field("queued", "time", "when it was accepted", "queued>yesterday"),
+    Field("age", "duration", "time since it ended", "age<1d"),
+    Field("delay", "duration", "from acceptance to the end", "delay>1h"),
+    *_RECIPIENT,
+    *_SENDER,
+    Field("attempts", "number", "how often it was tried", "attempts>1"),
+    Field("code", "number", "the last reply's code", "code=550"),
+    Field("status", "text", "the last reply's enhanced status", "status=5.1.1"),
+    Field("reply", "text", "the last reply's words", "reply~unknown"),
+    Field("host", "text", "the host that answered", "host=mx1.*"),
+    Field("tls", "text", "protocol and cipher it left by", "tls=TLSv1.3*"),
+)
+MAILBOX = (
+    Field("address", "text", "the mailbox", "address=*@example.org"),
+    Field("driver", "enum", "where its mail is", "driver=db", words=("db", "maildir")),
+    Field("messages", "number", "mails in it", "messages>1000"),
+    Field("bytes", "size", "octets in it", "bytes>1G", aliases=("size",)),
+    Field("quota", "size", "octets allowed, 0 for any", "quota>0"),
+    Field("last-access", "time", "when it was last read", "last-access<2026-01-01"),
+    Field("state", "enum", "its state", "state=ok", words=("ok", "locked")),
+)
+MAIL = (
+    Field("uid", "number", "number in the mailbox", "uid>100"),
+    Field("id", "id", "queue id it came by", "id=01ARZ3NDEKTSV"),
+    Field("msgid", "text", "Message-ID", 'msgid="*@shop.example*"'),
+    Field("sender", "text", "reverse-path", "sender=news@*", aliases=("from",)),
+    Field("subject", "text", "Subject", "subject~invoice"),
+    Field("size", "size", "octets", "size>1M"),
+    Field("time", "time", "when it came", "time>-1d"),
+    Field("folder", "text", "its folder", "folder=INBOX"),
+)
+SESSION = (
+    Field("id", "text", "session id", "id=S12"),
+    Field("kind", "enum", "what it is", "kind=smtp-in", words=("smtp-in", "smtp-out", "console")),
+    Field("peer", "address", "the other side's IP address", "peer=192.0.2.0/24"),
+    Field("user", "text", "who is logged in", "user=op"),
+    Field("state", "text", "where the dialogue is", "state=data"),
+    Field("since", "time", "when it began", "since<-1h"),
+    Field("idle", "duration", "time since the last command", "idle>5m"),
+    Field("cmds", "number", "commands so far", "cmds>100"),
+    Field("msgs", "number", "messages so far", "msgs>0"),
+    Field("bytes", "size", "octets received", "bytes>10M"),
+    Field("tls", "text", "protocol and cipher", 'tls=""'),
+    Field("helo", "text", "the client's name for itself", "helo=localhost"),
+    Field("domain", "text", "destination of an outgoing session", "domain=example.org"),
+)
+
+OBJECTS: dict[str, tuple[Field, ...]] = {
+    "queue": QUEUE,
+    "history": HISTORY,
+    "mailbox": MAILBOX,
+    "mail": MAIL,
+    "session": SESSION,
+}
+"""The fields of each object a filter can be about."""
+
+
+def field(name: str, of: str) -> Field | None:
+    """Return the field called ``name`` (or by that alias) of the object ``of``, None when there is none."""
+    for candidate in OBJECTS[of]:
+        if name == candidate.name or name in candidate.aliases:
+            return candidate
+    return None

@@ -1,0 +1,1 @@
+"""Making attempts: routing, retry, scheduling, agents, reports (floor 3)."""

@@ -1,0 +1,179 @@
+"""What the spool takes in and gives out: frozen rows, named as the schema names them.
+
+Times are milliseconds since 1970 (UTC), sizes octets, ids as in ``ids``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class State(IntEnum):
+    """State of a delivery in the queue (the words people see are the names in lower case)."""
+
+    INCOMING = 1
+    ACTIVE = 2
+    DEFERRED = 3
+    HOLD = 4
+    RECYCLED = 5
+
+
+class Kind(IntEnum):
+    """What carries a delivery."""
+
+    MAILBOX = 1
+    SMTP = 2
+    LMTP = 3
+    MAILDIR = 4
+    COMMAND = 5
+    PLUGIN = 6
+
+
+class Result(IntEnum):
+    """How a delivery ended, in history; DEFERRED and RELEASED are attempts that ended nothing."""
+
+    DELIVERED = 1
+    BOUNCED = 2
+    EXPIRED = 3
+    DELETED = 4
+    REJECTED = 5
+    RELAYED = 6
+    DEFERRED = 7
+    RELEASED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as accepted.  ``hdr`` is what we put before its content (our Received field, CRLF ended).
+
+    ``flags``: bit 0 a delay warning was sent, bit 1 an 8BITMIME body, bit 2 one of our own reports.
+    ``client`` is the peer's IP, ``auth`` the authenticated user, "" where there is none.
+    """
+
+    id: int
+    hdr: bytes
+    sender: str
+    sender_domain: str
+    size: int
+    received_at: int
+    expires_at: int
+    rcpts: int = 1
+    flags: int = 0
+    listener: str = ""
+    client: str = ""
+    helo: str = ""
+    tls: str = ""
+    auth: str = ""
+    msgid: str = ""
+    subject: str = ""
+    tag: str = ""
+    envid: str = ""
+    ret: int = 0
+
+
+FLAG_WARNED = 1
+FLAG_8BIT = 2
+FLAG_REPORT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Where a recipient's attempts go: the routing answer for one domain.
+
+    ``key`` names the destination for pauses and limits (``[192.0.2.10]:25``, ``example.org``,
+    ``maildir:/var/mail``); ``route`` is the rule's text that yielded it.
+    """
+
+    kind: Kind
+    key: str
+    domain: str
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """One recipient that is to be attempted."""
+
+    n: int
+    rcpt: str
+    domain: str
+    hop: Hop
+    due_at: int
+    orcpt: str = ""
+    notify: int = 0
+    held_by: str = ""
+    held_why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDelivery:
+    """One recipient whose mailbox is of the database driver: delivered by the accepting unit of work.
+
+    ``hdr`` is Return-Path and Received, CRLF ended, put before the content when the mail is read.
+    """
+
+    n: int
+    rcpt: str
+    domain: str
+    mailbox_id: int
+    hdr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """One delivery that this node may attempt now; ``attempts`` counts the one it is leased for."""
+
+    id: int
+    message_id: int
+    n: int
+    rcpt: str
+    domain: str
+    dest_id: int
+    dest_key: str
+    route: str
+    kind: Kind
+    attempts: int
+    crashes: int
+    size: int
+    prev_state: int
+    orcpt: str
+    notify: int
+    hdr: bytes
+    blob_id: int
+    sender: str
+    received_at: int
+    expires_at: int
+    flags: int
+    msgid: str
+    envid: str
+    ret: int
+    lease_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxRef:
+    """A mailbox as the directory names it.  ``driver`` is "db" or "maildir" (then ``path`` is its folder)."""
+
+    id: int
+    address: str
+    driver: str = "db"
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What the directory says of an address.
+
+    ``local``: the domain is ours.  ``mailboxes`` are the local mailboxes it ends in (aliases followed, no
+    doubles); ``forwards`` are addresses elsewhere that an alias names.  Local, and both empty: no such user.
+    """
+
+    local: bool
+    mailboxes: tuple[MailboxRef, ...] = ()
+    forwards: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether mail for the address has a place to go through the directory."""
+        return bool(self.mailboxes or self.forwards)

@@ -1,0 +1,114 @@
+"""Every reply this service sends on the SMTP wire: one table.
+
+A row is a code, an enhanced status (RFC 3463) whose class is the code's first
+digit, and a public sentence that tells nothing of the inside.  Rows that need a
+word from the session (a queue id, a limit) hold ``{}`` fields; ``Reply.fill``
+puts escaped words there.  What really went wrong belongs in the logbook.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netsvc.mail.escape import escape
+
+MAX_TEXT = 400
+"""Characters of text in one reply line; RFC 5321 4.5.3.1.5 allows 512 octets in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One SMTP reply: ``code`` 200..599, ``status`` "x.y.z" or "" (greeting, HELO, 354), ``lines`` of public text."""
+
+    code: int
+    status: str
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The lines as one text."""
+        return " ".join(self.lines)
+
+    @property
+    def positive(self) -> bool:
+        """Whether the client may go on: 2xx or 3xx."""
+        return self.code < 400
+
+    @property
+    def permanent(self) -> bool:
+        """Whether repeating the command would fail again: 5xx."""
+        return self.code >= 500
+
+    def fill(self, **words: object) -> Reply:
+        """Return this reply with its ``{name}`` fields filled by escaped words, each cut to 200 characters."""
+        safe = {k: escape(str(v), 200) for k, v in words.items()}
+        return Reply(self.code, self.status, tuple(line.format(**safe) for line in self.lines))
+
+    def __bytes__(self) -> bytes:
+        """Return the wire form, CRLF ended, each line with code and status."""
+        out = []
+        last = len(self.lines) - 1
+        status = self.status + " " if self.status else ""
+        for i, line in enumerate(self.lines):
+            out.append(f"{self.code}{' ' if i == last else '-'}{status}{line[:MAX_TEXT]}\r\n")
+        return "".join(out).encode("ascii", "backslashreplace")
+
+
+class ReplyError(Exception):
+    """An operation that failed with a reply for the client; ``cause`` is for the logbook only."""
+
+    def __init__(self, reply: Reply, cause: str = "") -> None:
+        """Keep the public ``reply`` and the private ``cause``."""
+        super().__init__(f"{reply.code} {reply.status} {reply.text}" + (f" ({cause})" if cause else ""))
+        self.reply = reply
+        self.cause = cause
+
+
+def _row(code: int, status: str, *lines: str) -> Reply:
+    return Reply(code, status, lines)
+
+
+GREETING = _row(220, "", "{hostname} ESMTP netsvc")
+HELP = _row(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT", "RFC 5321 says the rest")
+BYE = _row(221, "2.0.0", "{hostname} closing connection")
+OK = _row(250, "2.0.0", "Ok")
+HELLO = _row(250, "", "{hostname}")
+SENDER_OK = _row(250, "2.1.0", "Sender ok")
+RECIPIENT_OK = _row(250, "2.1.5", "Recipient ok")
+QUEUED = _row(250, "2.0.0", "{id} queued")
+CANNOT_VERIFY = _row(252, "2.0.0", "Cannot verify the user, but will accept mail and try delivery")
+START_MAIL = _row(354, "", "End data with <CRLF>.<CRLF>")
+
+SHUTTING_DOWN = _row(421, "4.3.2", "{hostname} is shutting down, closing connection")
+TOO_MANY_CONNECTIONS = _row(421, "4.7.0", "{hostname} too many connections")
+TIMED_OUT = _row(421, "4.4.2", "{hostname} timeout, closing connection")
+TOO_MANY_ERRORS = _row(421, "4.7.0", "{hostname} too many errors, closing connection")
+NOT_TAKEN = _row(451, "4.3.0", "Requested action aborted: local error in processing")
+MAILBOX_FULL_NOW = _row(452, "4.2.2", "The mailbox is full")
+NO_SPACE = _row(452, "4.3.1", "Insufficient system storage")
+TOO_MANY_RECIPIENTS = _row(452, "4.5.3", "Too many recipients, send the rest in another transaction")
+
+LINE_TOO_LONG = _row(500, "5.5.2", "Line too long")
+UNKNOWN_COMMAND = _row(500, "5.5.2", "Command not recognized")
+SYNTAX = _row(501, "5.5.4", "Syntax: {usage}")
+BAD_ARGUMENT = _row(501, "5.5.4", "{why}")
+BAD_SENDER = _row(501, "5.1.7", "Bad sender address syntax: {why}")
+BAD_RECIPIENT = _row(501, "5.1.3", "Bad recipient address syntax: {why}")
+NEEDS_SMTPUTF8 = _row(553, "5.6.7", "Address is not ASCII")
+NOT_IMPLEMENTED = _row(502, "5.5.1", "Command not implemented")
+BAD_SEQUENCE = _row(503, "5.5.1", "Bad sequence of commands: {why}")
+NO_VALID_RECIPIENTS = _row(554, "5.5.1", "No valid recipients")
+UNKNOWN_PARAMETER = _row(555, "5.5.4", "Parameter {name} not recognized or not implemented")
+BARE_LF = _row(550, "5.5.2", "bare <LF> received")
+BARE_CR = _row(550, "5.5.2", "bare <CR> received")
+NUL_BYTE = _row(550, "5.5.2", "NUL byte received")
+UNKNOWN_USER = _row(550, "5.1.1", "No such user here")
+RELAY_DENIED = _row(550, "5.7.1", "Relaying denied")
+MESSAGE_TOO_LARGE = _row(552, "5.3.4", "Message exceeds the size limit of {limit} octets")
+HEADER_TOO_LARGE = _row(552, "5.3.4", "Message header exceeds the limit of {limit} octets")
+NOT_SMTP = _row(554, "5.5.1", "This is an SMTP service, closing connection")
+MAIL_LOOP = _row(554, "5.4.6", "Too many hops, this message is looping")
+TRANSACTION_FAILED = _row(554, "5.0.0", "Transaction failed")
+
+TABLE: dict[str, Reply] = {k: v for k, v in list(globals().items()) if isinstance(v, Reply)}
+"""Every row by its name."""

@@ -1,0 +1,115 @@
+"""Small values that promises pass around: pages, selections, accounts, verdicts (floor 2)."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netsvc.mail.reply import Reply
+
+Row = Mapping[str, Any]
+
+
+class StoreError(Exception):
+    """A change the store refuses, in words fit to be shown to an operator."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not answer, or is of a version this code does not know."""
+
+
+class AccountError(Exception):
+    """A change of accounts that is refused, in words fit to be shown to an operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One keyset page.  ``next`` is handed back as ``after`` for the page behind it; None: there is none.
+
+    ``scanned`` rows were looked at; a page may be short, even empty, and still have a ``next``, when its budget
+    of rows ended first.
+    """
+
+    rows: Sequence[Row]
+    next: Any = None
+    scanned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """Everything known of one message.  ``message`` is a message/1 row, or None when only its history is left."""
+
+    message: Row | None
+    items: Sequence[Row]
+    attempts: Sequence[Row]
+    history: Sequence[Row]
+
+
+@dataclass(slots=True)
+class Selection:
+    """Items frozen by their delivery ids, and what a preview shows of them.
+
+    ``states`` {word: n}; ``domains`` and ``senders`` the top three (name, n); ``oldest`` and ``newest`` ms since
+    1970; ``samples`` up to five queue.item/1 rows; ``expired`` how many are past their expiry; ``held_by``
+    {operator: n} of items on hold; ``active`` how many are being tried now.
+    """
+
+    ids: array[int]
+    count: int = 0
+    bytes: int = 0
+    states: dict[str, int] = field(default_factory=dict)
+    domains: list[tuple[str, int]] = field(default_factory=list)
+    senders: list[tuple[str, int]] = field(default_factory=list)
+    oldest: int = 0
+    newest: int = 0
+    samples: list[Row] = field(default_factory=list)
+    expired: int = 0
+    active: int = 0
+    held_by: dict[str, int] = field(default_factory=dict)
+    described: str = ""
+
+
+ROLES = ("none", "viewer", "operator", "admin")
+"""Role words by their code in the store."""
+
+FLAG_CONTENT = 1
+FLAG_LOCKED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """One account.  ``role`` is an index into ROLES; ``flags`` holds FLAG_CONTENT, FLAG_LOCKED."""
+
+    name: str
+    hash: str
+    scram: str = ""
+    role: int = 0
+    flags: int = 0
+    mailbox_id: int = 0
+    last_at: int = 0
+    last_from: str = ""
+    fails: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a policy says.  ``action``: accept, reject, defer, tag, hold, or pass (no opinion); ``why`` for the logbook."""
+
+    action: str
+    reply: Reply | None = None
+    why: str = ""
+
+
+PASS = Verdict("pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command without a terminal came to.  ``end`` is the machine-mode end object, ``error`` the err object or None."""
+
+    rows: Sequence[Row]
+    schema: str
+    end: Mapping[str, Any]
+    error: Mapping[str, Any] | None = None
