@@ -250,49 +250,67 @@ class IDirectory(Interface):
     def aliases():
         """-> Deferred[list[{"address", "targets"}]]"""
 
-    def add_domain(name): "-> Deferred[None]"
+    def add_domain(name):
+        "-> Deferred[None]"
 
-    def delete_domain(name): "-> Deferred[None]; refused while it holds mailboxes or aliases"
+    def delete_domain(name):
+        "-> Deferred[None]; refused while it holds mailboxes or aliases"
 
-    def create_mailbox(address, quota_bytes=0): "-> Deferred[int], its id; its domain must be ours"
+    def create_mailbox(address, quota_bytes=0):
+        "-> Deferred[int], its id; its domain must be ours"
 
-    def delete_mailbox(address): "-> Deferred[int], how many mails went with it"
+    def delete_mailbox(address):
+        "-> Deferred[int], how many mails went with it"
 
-    def add_alias(address, target): "-> Deferred[None]"
+    def add_alias(address, target):
+        "-> Deferred[None]"
 
-    def delete_alias(address, target=None): "-> Deferred[int], how many rows; None: all of them"
+    def delete_alias(address, target=None):
+        "-> Deferred[int], how many rows; None: all of them"
 
 
 class IAccountRows(Interface):
     """The store's rows about accounts; the accounts room makes and checks what is in them."""
 
-    def get(name): "-> Deferred[AccountRow | None]"
+    def get(name):
+        "-> Deferred[AccountRow | None]"
 
-    def all(): "-> Deferred[list[AccountRow]], by name"
+    def all():
+        "-> Deferred[list[AccountRow]], by name"
 
-    def create(row): "-> Deferred[None]; StoreError when the name is taken"
+    def create(row):
+        "-> Deferred[None]; StoreError when the name is taken"
 
-    def update(name, **columns): "-> Deferred[bool]: hash scram role flags; False when there is no such account"
+    def update(name, **columns):
+        "-> Deferred[bool]: hash scram role flags; False when there is no such account"
 
-    def delete(name): "-> Deferred[bool]"
+    def delete(name):
+        "-> Deferred[bool]"
 
-    def seen(name, source, ok): "Record a login that worked (last_at, last_from, fails=0) or failed (fails+1) -> Deferred[None]"
+    def seen(name, source, ok):
+        "Record a login that worked (last_at, last_from, fails=0) or failed (fails+1) -> Deferred[None]"
 
 
 class IAccounts(Interface):
     """Accounts as the console's user verbs see them.  Changes fail with AccountError, whose text is fit to be shown."""
 
-    def users(): "-> Deferred[list[row]]: name role content last_at last_from fails"
+    def users():
+        "-> Deferred[list[row]]: name role content last_at last_from fails"
 
-    def add(name, password, role): "-> Deferred[None]; hashing is off the reactor"
+    def add(name, password, role):
+        "-> Deferred[None]; hashing is off the reactor"
 
-    def set_password(name, password): "-> Deferred[None]"
+    def set_password(name, password):
+        "-> Deferred[None]"
 
-    def set_role(name, role): "-> Deferred[None]"
+    def set_role(name, role):
+        "-> Deferred[None]"
 
-    def delete(name): "-> Deferred[None]; the last admin stays"
+    def delete(name):
+        "-> Deferred[None]; the last admin stays"
 
-    def verify(name, password): "-> Deferred[bool]: for enable; the same time whether the name exists or not"
+    def verify(name, password):
+        "-> Deferred[bool]: for enable; the same time whether the name exists or not"
 
 
 class ICounters(Interface):
@@ -368,7 +386,8 @@ class ISessionEntry(Interface):
     octets = Attribute("int: received from the peer")
     kick = Attribute("callable ending the session, or None")
 
-    def close(): "Take it out of the registry; safe any number of times"
+    def close():
+        "Take it out of the registry; safe any number of times"
 
 
 class IEvents(Interface):

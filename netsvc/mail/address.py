@@ -95,9 +95,7 @@ def parse_local(text: str) -> str:
 
 
 def _is_dot_atom(text: str) -> bool:
-    return bool(
-        text and _DOT_ATOM_CHARACTERS.match(text) and text[0] != "." and text[-1] != "." and ".." not in text
-    )
+    return bool(text and _DOT_ATOM_CHARACTERS.match(text) and text[0] != "." and text[-1] != "." and ".." not in text)
 
 
 def split_address(text: str) -> tuple[str, str]:

@@ -1,0 +1,54 @@
+"""The site's settings as frozen values, with the defaults every node starts from (floor 2).
+
+``config`` reads them from TOML, the store keeps them, ``policy``, ``delivery``
+and the mailbox service obey them.  Durations are milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """How mail for elsewhere is tried.  ``retry``: waits after the 1st, 2nd … failure, the last one repeated."""
+
+    retry: tuple[int, ...] = (
+        5 * MINUTE,
+        10 * MINUTE,
+        20 * MINUTE,
+        40 * MINUTE,
+        80 * MINUTE,
+        160 * MINUTE,
+        4 * HOUR,
+    )
+    expire: int = 5 * DAY
+    warn: int = 4 * HOUR
+    connections: int = 20
+    dns: tuple[str, ...] = ()
+    mx_port: int = 25
+    mx_allow_networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """What all nodes share.
+
+    ``domains``, ``mailboxes`` and ``aliases`` matter in a seed only: afterwards they live in the directory, and
+    ``ISite.current`` has them empty.  ``routes`` maps a domain pattern (``*``, ``example.org``, ``.example.org`` for
+    what is below it) to a target: ``mx``, ``[host]:port``, ``lmtp:…``, ``maildir:/path/{domain}/{local}``.
+    """
+
+    domains: tuple[str, ...] = ()
+    mailboxes: tuple[str, ...] = ()
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    routes: Mapping[str, str] = field(default_factory=dict)
+    relay_from: tuple[str, ...] = ()
+    relay_domains: tuple[str, ...] = ()
+    limits_exempt: tuple[str, ...] = ()
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
