@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netsvc.mail.reply import Reply
+if TYPE_CHECKING:
+    from array import array
+
+    from netsvc.mail.reply import Reply
 
 Row = Mapping[str, Any]
 

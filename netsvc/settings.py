@@ -6,8 +6,11 @@ and the mailbox service obey them.  Durations are milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from netsvc.mail.message import LocalDelivery, Message, NewDelivery, Result
+if TYPE_CHECKING:
+    from netsvc.mail.message import LocalDelivery, Message, NewDelivery, Result
 
 
 class Fault(IntEnum):
