@@ -439,6 +439,7 @@ class IPolicy(Interface):
     """May this mail come in."""
 
     name = Attribute("str")
+    stages = Attribute("frozenset of the stages it has an opinion at: connect helo mail rcpt content")
 
     def check(stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
         """-> Deferred[Verdict].  ``stage``: connect helo mail rcpt content.

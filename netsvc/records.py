@@ -97,7 +97,10 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a policy says.  ``action``: accept, reject, defer, tag, hold, or pass (no opinion); ``why`` for the logbook."""
+    """What a policy says.
+
+    ``action``: accept, reject, defer, tag, hold, or pass (no opinion); ``why`` is for the logbook.
+    """
 
     action: str
     reply: Reply | None = None
@@ -109,7 +112,10 @@ PASS = Verdict("pass")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command without a terminal came to.  ``end`` is the machine-mode end object, ``error`` the err object or None."""
+    """What a command without a terminal came to.
+
+    ``end`` is the machine-mode end object, ``error`` the err object or None.
+    """
 
     rows: Sequence[Row]
     schema: str

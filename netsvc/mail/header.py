@@ -1,0 +1,124 @@
+"""A look at a message's header section while its content goes by.
+
+Nothing is decoded and nothing is changed; the scan is linear and stops at its
+caps (T23).  What it finds is for the console: Message-ID, Subject, and how many
+Received fields there are (loops, RFC 5321 6.3).
+"""
+
+from __future__ import annotations
+
+import re
+
+from netsvc.mail.escape import escape, escape_bytes
+
+MAX_HEADER = 1 << 20
+"""Octets of header section looked at; a longer one is refused by the mailbox service."""
+MAX_FIELDS = 1_000
+"""Fields looked at."""
+MAX_VALUE = 998
+"""Octets of a field's value that are kept."""
+
+_WANTED = re.compile(rb"^(received|message-id|subject):", re.IGNORECASE | re.MULTILINE)
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_ENCODED = re.compile(r"=\?([A-Za-z0-9_-]{1,40})(?:\*[A-Za-z0-9-]{1,20})?\?([bqBQ])\?([^? ]{0,200})\?=")
+
+
+class HeaderScan:
+    """Feed it content until ``done``; then read ``msgid``, ``subject`` and ``hops``.
+
+    ``too_long`` says that the header section went on beyond MAX_HEADER.
+    """
+
+    __slots__ = ("_pieces", "_size", "_tail", "done", "hops", "msgid", "subject", "too_long")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._tail = b"\r\n"
+        self.done = False
+        self.too_long = False
+        self.hops = 0
+        self.msgid = ""
+        self.subject = ""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece of content; cheap once ``done``."""
+        if self.done:
+            return
+        end = (self._tail + data).find(b"\r\n\r\n")
+        if end >= 0:
+            self._pieces.append(data[: max(end + 2 - len(self._tail), 0)])
+            self.close()
+            return
+        self._pieces.append(data)
+        self._size += len(data)
+        self._tail = (self._tail + data)[-3:]
+        if self._size > MAX_HEADER:
+            self.too_long = True
+            self.close()
+
+    def close(self) -> None:
+        """The content has ended, perhaps within the header section."""
+        if self.done:
+            return
+        self.done = True
+        header = b"".join(self._pieces)[:MAX_HEADER]
+        self._pieces = []
+        for count, match in enumerate(_WANTED.finditer(header)):
+            if count >= MAX_FIELDS:
+                break
+            self._field(match[1][:1] or b"", header, match.end())
+
+    def _field(self, initial: bytes, header: bytes, start: int) -> None:
+        if initial in b"Rr":
+            self.hops += 1
+        elif initial in b"Mm":
+            self.msgid = self.msgid or escape_bytes(_value(header, start), 250)
+        elif not self.subject:
+            self.subject = escape(_decode_words(_value(header, start).decode("utf-8", "backslashreplace")), 250)
+
+
+def _value(header: bytes, start: int) -> bytes:
+    """Return the unfolded value that begins at ``start``, at most MAX_VALUE octets."""
+    piece = header[start : start + MAX_VALUE]
+    end = 0
+    while True:
+        end = piece.find(b"\n", end)
+        if end < 0:
+            break
+        if piece[end + 1 : end + 2] not in (b" ", b"\t"):
+            piece = piece[:end]
+            break
+        end += 1
+    return _FOLD.sub(b"", piece).strip()
+
+
+def _decode_words(text: str) -> str:
+    """Return ``text`` with its RFC 2047 encoded words decoded where that works; bounded, for showing only."""
+    if "=?" not in text:
+        return text
+    text = re.sub(r"\?=[ \t]{1,10}=\?", "?==?", text)
+    return _ENCODED.sub(_decode_word, text)
+
+
+def _decode_word(match: re.Match[str]) -> str:
+    charset, how, body = match[1], match[2].lower(), match[3]
+    try:
+        if how == "b":
+            import binascii  # noqa: PLC0415  (few subjects need it)
+
+            data = binascii.a2b_base64(body + "=" * (-len(body) % 4))
+        else:
+            import quopri  # noqa: PLC0415
+
+            data = quopri.decodestring(body.encode("ascii").replace(b"_", b" "))
+        if charset.lower().replace("_", "-") not in _CHARSETS:
+            return match[0]
+        return data.decode(charset, "replace")
+    except (ValueError, LookupError):
+        return match[0]
+
+
+_CHARSETS = frozenset(
+    ["utf-8", "us-ascii", "iso-8859-1", "iso-8859-2", "iso-8859-3", "iso-8859-4", "iso-8859-5", "iso-8859-6", "iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-10", "iso-8859-13", "iso-8859-14", "iso-8859-15", "iso-8859-16", "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255", "windows-1256", "windows-1257", "windows-1258", "koi8-r", "koi8-u", "iso-2022-jp", "shift-jis", "euc-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr", "ks-c-5601-1987"]
+)
