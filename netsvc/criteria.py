@@ -1,17 +1,33 @@
 """Filters as values: what ``where`` means, apart from how it is typed and how it is searched (floor 2).
 
 The console parses text into these, the store compiles them to SQL, and rows
-in memory are tested against them.  Field names are those of the machine-mode
-schemas with ``_`` written ``-``.
+in memory are tested against them by ``matches``.  Field names are those of the
+machine-mode schemas with ``_`` written ``-``.
+
+SQL and ``matches`` agree on what is absent: absent text is empty; an absent
+number, size, time or duration equals nothing and is in no order to anything.
+``!=`` and ``!~`` are the plain contrary of ``=`` and ``~``.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from netsvc.mail.ids import IdError, parse_item
+from netsvc.patterns import compile_glob, compile_regex
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +232,88 @@ def field(name: str, of: str) -> Field | None:
         if name == candidate.name or name in candidate.aliases:
             return candidate
     return None
+
+
+def matches(expr: Expr, of: str, row: Mapping[str, Any], now_ms: int) -> bool:
+    """Say whether ``row``, an object of kind ``of`` (a key of criteria.OBJECTS), is what ``expr`` asks for.
+
+    ``row`` has the keys of machine mode with times and durations in ms.  Raises PatternError for a pattern that
+    does not compile and KeyError for a field the object has not.
+    """
+    if isinstance(expr, And):
+        return all(matches(term, of, row, now_ms) for term in expr.terms)
+    if isinstance(expr, Or):
+        return any(matches(term, of, row, now_ms) for term in expr.terms)
+    if isinstance(expr, Not):
+        return not matches(expr.term, of, row, now_ms)
+    known = field(expr.field, of)
+    if known is None:
+        raise KeyError(expr.field)
+    return _test(expr, known, _value(known, row, now_ms))
+
+
+def _test(test: Test, known: Field, value: Any) -> bool:
+    if test.op in {"!=", "!~"}:
+        return not _equal(test.value, known.kind, value)
+    if test.op == "in":
+        return any(_equal(wanted, known.kind, value) for wanted in test.value)
+    if test.op in {"=", "~"}:
+        return _equal(test.value, known.kind, value)
+    return value is not None and _ORDER[test.op](value, test.value)
+
+
+def _equal(wanted: Any, kind: str, value: Any) -> bool:
+    if isinstance(wanted, Glob):
+        return compile_glob(wanted.pattern).search(_text(value)) is not None
+    if isinstance(wanted, Regex):
+        return compile_regex(wanted.source).search(_text(value)) is not None
+    if kind == "id":
+        return _same_id(wanted, value)
+    if isinstance(wanted, Network) or kind == "address":
+        return _same_address(wanted, value)
+    if isinstance(wanted, str):
+        return _text(value).lower() == wanted.lower()
+    if isinstance(wanted, bool):
+        return bool(value) is wanted
+    return value is not None and bool(value == wanted)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _same_id(wanted: tuple[int, int | None], value: Any) -> bool:
+    try:
+        message, n = parse_item(_text(value))
+    except IdError:
+        return False
+    return message == wanted[0] and wanted[1] in {None, n}
+
+
+def _same_address(wanted: Network | str, value: Any) -> bool:
+    try:
+        address = ipaddress.ip_address(_text(value))
+    except ValueError:
+        return isinstance(wanted, str) and _text(value).lower() == wanted.lower()
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    try:
+        network = ipaddress.ip_network(wanted.text if isinstance(wanted, Network) else wanted, strict=False)
+    except ValueError:
+        return False
+    return address in network
+
+
+def _value(known: Field, row: Mapping[str, Any], now_ms: int) -> Any:
+    """Return what the row has for the field; ages and what is left are reckoned from its times."""
+    key = known.row_key
+    if known.name == "age":
+        since = row.get("done", row.get("queued"))
+        return row.get(key) if since is None else now_ms - since
+    if known.name == "due":
+        return None if row.get("next") is None else row["next"] - now_ms
+    if known.name == "sender-domain":
+        return row[key] if key in row else _text(row.get("sender")).rpartition("@")[2]
+    if known.name == "bounce":
+        return not row.get("sender")
+    return row.get(key)
