@@ -1,0 +1,362 @@
+"""The logbook: the named events we log, their fields, and how they become lines (floor 2).
+
+``Logbook`` writes through twisted.logger, so that whatever observer twistd was
+given sees our events too: each carries its text lazily (``{netsvc_text}``), and
+peer data is never a format string.  Every text is made safe by ``mail.escape``
+and bounded before it leaves this module.  Secrets are not handed in.
+
+``observer`` is the observer ``netsvc`` uses unless twistd was told another: a
+line of text for each event on a terminal, a line of JSON otherwise.
+
+Events may be logged from any thread; followers are called in the reactor's
+thread when ``Logbook.from_thread`` is set, else where the event was logged.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError, TimeoutError, UserError  # noqa: A004 - Twisted's name
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer
+
+from netsvc.interfaces import IEvents
+from netsvc.mail.escape import escape, escape_bytes
+from netsvc.mail.ids import show_id
+from netsvc.mail.reply import ReplyError
+from netsvc.records import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LIMIT: Final = 1000
+"""Characters of one field's text."""
+TRACEBACK_LIMIT: Final = 8000
+MAX_FIELDS: Final = 40
+
+LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+_TWISTED_LEVELS: Final = {
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warn": LogLevel.warn,
+    "error": LogLevel.error,
+}
+PEER_FAULTS: Final = (
+    ConnectionClosed,
+    ConnectError,
+    TimeoutError,
+    UserError,
+    DNSLookupError,
+    CancelledError,
+    ReplyError,
+    StoreError,
+    OSError,
+)
+"""What peers, networks and disks do to us: told in one line, without a traceback."""
+
+_ID_FIELDS: Final = frozenset({"msg", "id"})  # an int in these is a queue id
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+Record = dict[str, Any]
+"""One event: ``time`` (ms since 1970), ``level``, ``event`` and its fields, all safe to show."""
+
+EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    # name: (level, fields).  ``session`` is S and a number, ``msg`` a queue id, ``*_ms`` milliseconds.
+    "service.starting": ("info", ("version", "hostname", "config", "store")),
+    "service.started": ("info", ("version", "hostname", "listeners", "took_ms")),
+    "service.stopping": ("info", ("hostname",)),
+    "service.stopped": ("info", ("hostname",)),
+    "service.failed": ("error", ("stage", "why")),
+    "listener.bound": ("info", ("listener", "protocol", "address")),
+    "listener.serving": ("info", ("listener", "protocol", "address")),
+    "listener.closed": ("info", ("listener",)),
+    "listener.failed": ("error", ("listener", "endpoint", "why")),
+    "plugin.broken": ("error", ("module", "why")),
+    "plugin.ignored": ("warn", ("plugin", "why")),
+    "site.seeded": ("info", ("domains", "mailboxes")),
+    "site.seed_ignored": ("info", ("config",)),
+    "site.changed": ("info", ("rev", "actor")),
+    "operator.created": ("warn", ("user", "password_file")),
+    "store.opened": ("info", ("url", "schema", "messages")),
+    "store.migrated": ("info", ("from_version", "to_version", "backup")),
+    "store.closed": ("info", ()),
+    "store.failed": ("error", ("what", "why")),
+    "session.opened": ("debug", ("session", "kind", "peer", "listener")),
+    "session.closed": ("debug", ("session", "kind", "peer", "why", "cmds", "msgs", "octets", "took_ms")),
+    "session.fault": ("info", ("session", "kind", "peer", "why")),
+    "mail.accepted": ("info", ("msg", "session", "peer", "sender", "rcpts", "size", "listener", "took_ms")),
+    "mail.refused": ("info", ("session", "peer", "sender", "rcpt", "code", "status", "reply", "why")),
+    "mail.not_taken": ("warn", ("msg", "session", "peer", "code", "why")),
+    "policy.failed": ("error", ("policy", "stage", "session", "why")),
+    "delivery.started": ("info", ()),
+    "delivery.stopped": ("info", ()),
+    "delivery.done": ("info", ("msg", "n", "rcpt", "result", "host", "code", "status", "reply", "took_ms")),
+    "delivery.destination_down": ("warn", ("destination", "why", "until_ms")),
+    "delivery.reported": ("info", ("msg", "about", "rcpt")),
+    "delivery.fault": ("error", ("what", "why")),
+    "operator.login": ("info", ("session", "user", "source", "role")),
+    "operator.refused": ("warn", ("session", "user", "source", "why")),
+    "operator.logout": ("info", ("session", "user", "source")),
+    "operator.command": ("info", ("user", "source", "verb", "target")),
+    "console.fault": ("error", ("session", "what", "why")),
+    "control.serving": ("info", ("path",)),
+    "accounts.fault": ("error", ("what", "why")),
+}
+"""Every event the service logs: its level and its fields.  Plugins may log others, best with their own prefix."""
+
+
+class _Text:
+    """An event's line, made only when somebody formats it."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def __str__(self) -> str:
+        return record_words(self.record)
+
+
+def _safe(key: str, value: object) -> object:
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return show_id(value) if key in _ID_FIELDS and 0 <= value < 1 << 63 else value
+    if isinstance(value, bytes):
+        return escape_bytes(value, LIMIT)
+    if isinstance(value, list | tuple | set | frozenset):
+        return escape(" ".join(str(v) for v in value), LIMIT)
+    return escape(value if isinstance(value, str) else str(value), LIMIT)
+
+
+class Logbook:
+    """What the rooms log by.  ``level`` is the lowest level logged; ``publisher`` takes twisted.logger events."""
+
+    def __init__(self, level: str = "info", publisher: Callable[[dict[str, Any]], object] = globalLogPublisher) -> None:
+        self._publisher = publisher
+        self._least = LEVELS[level]
+        self._followers: list[tuple[int, Callable[[Record], object]]] = []
+        self._floor = self._least
+        self._home = threading.get_ident()
+        self.from_thread: Callable[..., object] | None = None
+
+    @property
+    def level(self) -> str:
+        """The lowest level that is logged: debug info warn error."""
+        return next(word for word, number in LEVELS.items() if number == self._least)
+
+    @level.setter
+    def level(self, word: str) -> None:
+        self._least = LEVELS[word]
+        self._set_floor()
+
+    def _set_floor(self) -> None:
+        self._floor = min([self._least, *(least for least, _ in self._followers)])
+
+    def enabled(self, level: str) -> bool:
+        """Whether anybody would see an event of ``level``: worth asking before costly fields are made."""
+        return LEVELS[level] >= self._floor
+
+    def event(self, name: str, /, **fields: object) -> None:
+        """Log ``name`` at the level EVENTS gives it (info when it is not listed there)."""
+        known = EVENTS.get(name)
+        level = known[0] if known else "info"
+        if LEVELS[level] >= self._floor:
+            self._emit(name, level, fields)
+
+    def debug(self, name: str, /, **fields: object) -> None:
+        """Log ``name`` for whoever looks for a fault."""
+        if self._floor <= 10:
+            self._emit(name, "debug", fields)
+
+    def warn(self, name: str, /, **fields: object) -> None:
+        """Log ``name`` as something to look at."""
+        self._emit(name, "warn", fields)
+
+    def error(self, name: str, /, **fields: object) -> None:
+        """Log ``name`` as something that must be mended."""
+        self._emit(name, "error", fields)
+
+    def failure(self, name: str, failure: Failure | BaseException | None = None, /, **fields: object) -> None:
+        """Log ``name`` with what went wrong: one line for what peers and disks do, a traceback for our own mistakes.
+
+        ``failure`` None is the exception being handled.
+        """
+        if failure is None:
+            failure = Failure()  # type: ignore[no-untyped-call] # Twisted's has no types
+        elif not isinstance(failure, Failure):
+            failure = Failure(failure)  # type: ignore[no-untyped-call] # Twisted's has no types
+        cause = failure.value
+        fields["why"] = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+        if isinstance(cause, PEER_FAULTS):
+            known = EVENTS.get(name)
+            level = known[0] if known else "warn"
+            if LEVELS[level] >= self._floor:
+                self._emit(name, level, fields)
+        else:
+            self._emit(name, "error", fields, failure)
+
+    def _emit(self, name: str, level: str, fields: Mapping[str, object], failure: Failure | None = None) -> None:
+        now = time.time()
+        record: Record = {"time": int(now * 1000), "level": level, "event": name}
+        for key, value in fields.items():
+            if key not in record and len(record) < MAX_FIELDS:
+                record[key] = _safe(key, value)
+        number = LEVELS[level]
+        if number >= self._least:
+            event: dict[str, Any] = {
+                "log_level": _TWISTED_LEVELS[level],
+                "log_namespace": "netsvc",
+                "log_system": "netsvc",
+                "log_time": now,
+                "log_format": "{netsvc_text}",
+                "netsvc_text": _Text(record),
+                "netsvc_record": record,
+            }
+            if failure is not None:
+                event["log_failure"] = failure
+            self._publisher(event)
+        if self._followers:
+            if self.from_thread is not None and threading.get_ident() != self._home:
+                self.from_thread(self._tell, number, record)
+            else:
+                self._tell(number, record)
+
+    def _tell(self, number: int, record: Record) -> None:
+        for follower in list(self._followers):
+            least, callback = follower
+            if number >= least:
+                try:
+                    callback(dict(record))
+                except Exception:  # noqa: BLE001 - a follower's mistake must not reach whoever logged
+                    self._leave(follower)
+                    self.failure("console.fault", what="follower of the logbook")
+
+    def follow(self, callback: Callable[[Record], object], level: str = "info") -> Callable[[], None]:
+        """Have ``callback(record)`` called for each event of ``level`` or above -> callable that ends it."""
+        follower = (LEVELS[level], callback)
+        self._followers.append(follower)
+        self._set_floor()
+        return lambda: self._leave(follower)
+
+    def _leave(self, follower: tuple[int, Callable[[Record], object]]) -> None:
+        if follower in self._followers:
+            self._followers.remove(follower)
+            self._set_floor()
+
+
+@implementer(IEvents)
+class Events:
+    """IEvents over a logbook."""
+
+    def __init__(self, logbook: Logbook) -> None:
+        self._logbook = logbook
+
+    def follow(self, callback: Callable[[Record], object]) -> Callable[[], None]:
+        """Have ``callback(event)`` called for each logged event -> callable that ends it."""
+        return self._logbook.follow(callback)
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def stamp(ms: int) -> str:
+    """Return ``ms`` since 1970 as RFC 3339 in UTC with milliseconds."""
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+def _word(value: object) -> str:
+    if isinstance(value, str):
+        if not value or " " in value or '"' in value or "=" in value:
+            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return value
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    return str(value)
+
+
+def record_words(record: Record) -> str:
+    """Return an event as ``name key=value …``, values with blanks in quotes."""
+    words = [record["event"]]
+    for key, value in record.items():
+        if key in ("time", "level", "event"):
+            continue
+        words.append(f"{key}={_word(value)}")
+    return " ".join(words)
+
+
+def _foreign(event: Mapping[str, Any]) -> Record:
+    """Return a record of an event that was not ours: Twisted's, a library's, a print."""
+    level = event.get("log_level")
+    word = "error" if level is LogLevel.critical else getattr(level, "name", "info")
+    text = formatEvent(dict(event)) or ""
+    if not text and "log_failure" in event:
+        text = str(event["log_failure"].value)
+    record: Record = {
+        "time": int(event.get("log_time", 0) * 1000),
+        "level": word if word in LEVELS else "info",
+        "event": escape(str(event.get("log_namespace", "-")), 100),
+    }
+    record["text"] = escape(text, LIMIT)
+    return record
+
+
+def _traceback(failure: Failure) -> str:
+    text = failure.getTraceback()
+    return text if len(text) <= TRACEBACK_LIMIT else "..." + text[-TRACEBACK_LIMIT:]
+
+
+def json_line(event: Mapping[str, Any]) -> str:
+    """Return a twisted.logger event as one line of JSON, LF ended."""
+    record = dict(event.get("netsvc_record") or _foreign(event))
+    record["time"] = stamp(record["time"])
+    if event.get("log_failure") is not None:
+        record["traceback"] = _traceback(event["log_failure"])
+    return _encode(record) + "\n"
+
+
+def text_line(event: Mapping[str, Any]) -> str:
+    """Return a twisted.logger event as one line of text, LF ended; a traceback follows in indented lines."""
+    record = event.get("netsvc_record") or _foreign(event)
+    line = f"{_second(record['time'] // 1000)}Z {record['level']:<5} {record_words(record)}\n"
+    if event.get("log_failure") is not None:
+        for row in _traceback(event["log_failure"]).split("\n"):
+            if row:
+                line += f"\t{escape(row, LIMIT)}\n"
+    return line
+
+
+def file_observer(stream: IO[str], form: Callable[[Mapping[str, Any]], str], least: str = "info") -> ILogObserver:
+    """Return an observer that writes lines to ``stream``; events of others below ``least`` are left out."""
+    threshold = _TWISTED_LEVELS[least]
+
+    def write(event: dict[str, Any]) -> None:
+        if "netsvc_record" not in event and event.get("log_level", threshold) < threshold:
+            return
+        try:
+            stream.write(form(event))
+            stream.flush()
+        except (OSError, ValueError):
+            return  # a full disk or a closed pipe must not stop the service
+
+    directlyProvides(write, ILogObserver)
+    return cast("ILogObserver", write)
+
+
+def observer(stream: IO[str] | None = None) -> ILogObserver:
+    """Return the observer for ``stream`` (standard output): text when it is a terminal, JSON lines otherwise.
+
+    ``twistd --logger netsvc.logbook.observer`` asks for it explicitly.
+    """
+    stream = sys.stdout if stream is None else stream
+    return file_observer(stream, text_line if stream.isatty() else json_line)
