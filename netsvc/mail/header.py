@@ -58,7 +58,7 @@ class HeaderScan:
             self.close()
 
     def close(self) -> None:
-        """The content has ended, perhaps within the header section."""
+        """Look at what came: the content has ended, perhaps within the header section."""
         if self.done:
             return
         self.done = True
@@ -90,7 +90,7 @@ def _value(header: bytes, start: int) -> bytes:
             piece = piece[:end]
             break
         end += 1
-    return _FOLD.sub(b"", piece).strip()
+    return _FOLD.sub(b"", piece).replace(b"\t", b" ").strip()
 
 
 def _decode_words(text: str) -> str:
@@ -120,5 +120,9 @@ def _decode_word(match: re.Match[str]) -> str:
 
 
 _CHARSETS = frozenset(
-    ["utf-8", "us-ascii", "iso-8859-1", "iso-8859-2", "iso-8859-3", "iso-8859-4", "iso-8859-5", "iso-8859-6", "iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-10", "iso-8859-13", "iso-8859-14", "iso-8859-15", "iso-8859-16", "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255", "windows-1256", "windows-1257", "windows-1258", "koi8-r", "koi8-u", "iso-2022-jp", "shift-jis", "euc-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr", "ks-c-5601-1987"]
+    {"utf-8", "us-ascii", "koi8-r", "koi8-u", "iso-2022-jp", "shift-jis", "euc-jp", "gb2312", "gbk", "gb18030"}
+    | {"big5", "euc-kr", "ks-c-5601-1987"}
+    | {f"iso-8859-{n}" for n in range(1, 17)}
+    | {f"windows-{n}" for n in range(1250, 1259)}
 )
+"""Charsets of encoded words that are decoded; another one leaves the word as it is."""

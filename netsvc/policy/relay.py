@@ -15,7 +15,6 @@ from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
-from netsvc.mail.message import Resolution
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from netsvc.interfaces import IDirectory, ISite
     from netsvc.mail.envelope import Envelope, SessionFacts
+    from netsvc.mail.message import Resolution
     from netsvc.settings import SiteSettings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
