@@ -470,6 +470,13 @@ class IOperator(Interface):
     last_at = Attribute("ms since 1970 of the last access before this one, 0 for none")
     last_from = Attribute("str: where from, or ''")
     fails = Attribute("int: failed attempts since then")
+    enabled = Attribute("bool: stands enabled from the start, no password asked (the control socket)")
+
+
+class ILoginSource(Interface):
+    """Credentials that say where they come from, so that failures are counted and the access is remembered."""
+
+    source = Attribute("str: IP address of whoever logs in")
 
 
 class IProtocolMaker(Interface):
@@ -500,6 +507,10 @@ class IConsoleSession(Interface):
     prompt = Attribute("str: mx1> or mx1#")
     ended = Attribute("bool: the operator has left (exit)")
     operator = Attribute("IOperator")
+    end = Attribute("mapping or None: the machine-mode end object of the last execute, with its err object as ``err``")
+    page_length = Attribute("int or None: rows of a page as ``terminal length`` set it; 0: no pager; None: as the terminal")
+    page_width = Attribute("int or None: columns as ``terminal width`` set them; None: as the terminal")
+    machine = Attribute("bool: ``terminal machine`` was typed; the next line is read in machine mode")
 
     def greeting() -> Deferred[str]:
         """-> Deferred[str]: what is shown after login, LF between lines."""
