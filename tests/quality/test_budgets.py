@@ -7,10 +7,13 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FILES = sorted((ROOT / "netsvc").rglob("*.py")) + [ROOT / "twisted" / "plugins" / "netsvc_tap.py"]
+FILES = [*sorted((ROOT / "netsvc").rglob("*.py")), ROOT / "twisted" / "plugins" / "netsvc_tap.py"]
 MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 6
 EMPTY_WORDS = re.compile(r"(handler|manager|processor|engine|component|helper|util|misc|info)s?$", re.IGNORECASE)
-ALLOWED_WORDS = {"Engine", "engine"}  # "engine" is the field's word for a database engine; see STORE in docs/architecture.md
+ALLOWED_WORDS = {
+    "Engine",
+    "engine",
+}  # "engine" is the field's word for a database engine; see STORE in docs/architecture.md
 
 
 def trees():

@@ -1,0 +1,189 @@
+"""One fake per promise, with a fault knob per step.  Plain objects, no reactor."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from netsvc.interfaces import IBodyWriter, IDirectory, IEvents, IPolicy, IRouting, ISessions, ISite, ISpool
+from netsvc.mail.ids import make_id
+from netsvc.mail.message import Hop, Kind, MailboxRef, Resolution
+from netsvc.records import PASS
+from netsvc.settings import SiteSettings
+
+
+class FakeLogbook:
+    """Keeps what was logged: ``records`` of (level, name, fields)."""
+
+    def __init__(self):
+        self.records = []
+
+    def _keep(level):
+        def log(self, name, **fields):
+            self.records.append((level, name, fields))
+
+        return log
+
+    debug = _keep("debug")
+    event = _keep("event")
+    warn = _keep("warn")
+    error = _keep("error")
+
+    def failure(self, name, failure, **fields):
+        self.records.append(("failure", name, {"failure": failure, **fields}))
+
+    def named(self, name):
+        return [fields for _, n, fields in self.records if n == name]
+
+
+@implementer(IBodyWriter)
+class FakeBody:
+    def __init__(self, spool):
+        self.spool = spool
+        self.pieces = []
+        self.aborted = 0
+        self.size = 0
+
+    def write(self, data):
+        self.pieces.append(bytes(data))
+        self.size += len(data)
+        return self.spool.pressure
+
+    def abort(self):
+        self.aborted += 1
+
+    def content(self):
+        return b"".join(self.pieces)
+
+
+@implementer(ISpool)
+class FakeSpool:
+    """Knobs: ``pressure`` a Deferred that write returns, ``accept_error`` an exception, ``hold_accept`` never answers."""
+
+    def __init__(self, now=1_790_000_000_000):
+        self.clock = now
+        self.sequence = 0
+        self.pressure = None
+        self.accept_error = None
+        self.hold_accept = False
+        self.bodies = []
+        self.accepted = []
+        self.waiting = []
+
+    def now(self):
+        return self.clock
+
+    def new_id(self):
+        self.sequence += 1
+        return make_id(self.clock, 1, self.sequence)
+
+    def body(self):
+        body = FakeBody(self)
+        self.bodies.append(body)
+        return body
+
+    def accept(self, message, body, deliveries, local):
+        if self.accept_error is not None:
+            return fail(self.accept_error)
+        self.accepted.append((message, body, list(deliveries), list(local)))
+        if self.hold_accept:
+            d = Deferred()
+            self.waiting.append(d)
+            return d
+        return succeed(message.id)
+
+
+@implementer(IDirectory)
+class FakeDirectory:
+    """``known``: {address key: Resolution}; ``local``: domains that are ours; ``error`` an exception."""
+
+    def __init__(self, local=("example.org",), mailboxes=("alice@example.org", "bob@example.org")):
+        self.local = set(local)
+        self.known = {m: Resolution(True, (MailboxRef(i + 1, m),)) for i, m in enumerate(mailboxes)}
+        self.error = None
+
+    def resolve(self, address):
+        if self.error is not None:
+            return fail(self.error)
+        return succeed(self.known.get(address.key) or Resolution(address.domain in self.local or not address.domain))
+
+    def is_local(self, domain):
+        return succeed(domain in self.local)
+
+
+@implementer(ISite)
+class FakeSite:
+    def __init__(self, **settings):
+        self.current = SiteSettings(**settings)
+        self.rev = 1
+        self.watchers = []
+
+    def watch(self, callback):
+        self.watchers.append(callback)
+
+    def become(self, **settings):
+        self.current = SiteSettings(**settings)
+        self.rev += 1
+        for callback in self.watchers:
+            callback(self.current)
+
+
+@implementer(IRouting)
+class FakeRouting:
+    def route(self, domain):
+        return Hop(Kind.SMTP, domain, domain, "mx")
+
+
+@implementer(IPolicy)
+class FakePolicy:
+    """Says ``verdict`` at ``stages``; keeps what it was asked."""
+
+    name = "fake"
+
+    def __init__(self, verdict=PASS, stages=("mail", "rcpt")):
+        self.verdict = verdict
+        self.stages = frozenset(stages)
+        self.asked = []
+
+    def check(self, stage, session, envelope):
+        self.asked.append((stage, session, envelope))
+        return succeed(self.verdict)
+
+
+class FakeSession:
+    def __init__(self, registry, kind, peer, facts):
+        self.registry, self.kind, self.peer = registry, kind, peer
+        self.id = f"S{len(registry.entries) + 1}"
+        self.state = "connect"
+        self.user = self.helo = self.tls = self.domain = ""
+        self.commands = self.messages = self.octets = 0
+        self.kick = None
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def close(self):
+        if self in self.registry.entries:
+            self.registry.entries.remove(self)
+
+
+@implementer(ISessions)
+class FakeSessions:
+    def __init__(self):
+        self.entries = []
+
+    def open(self, kind, peer, **facts):
+        entry = FakeSession(self, kind, peer, facts)
+        self.entries.append(entry)
+        return entry
+
+    def rows(self):
+        return [{"id": e.id, "kind": e.kind, "peer": e.peer, "state": e.state} for e in self.entries]
+
+    def count(self, kind=None, peer=None):
+        return sum((kind in (None, e.kind)) and (peer in (None, e.peer)) for e in self.entries)
+
+
+@implementer(IEvents)
+class FakeEvents:
+    def follow(self, callback):
+        return lambda: None

@@ -1,0 +1,196 @@
+"""The one object every door shares."""
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from netsvc.interfaces import IMailboxService, ISubmission
+from netsvc.mail import reply
+from netsvc.mail.address import NULL, Address, parse_address
+from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
+from netsvc.mail.message import FLAG_8BIT, Kind, MailboxRef, Resolution
+from netsvc.mail.reply import ReplyError
+from netsvc.mailboxservice import Floors, MailboxService
+from netsvc.policy.relay import RecipientRule
+from netsvc.records import Verdict
+from tests.fakes import (
+    FakeDirectory,
+    FakeEvents,
+    FakeLogbook,
+    FakePolicy,
+    FakeRouting,
+    FakeSessions,
+    FakeSite,
+    FakeSpool,
+)
+
+SENDER = Address("me", "example.net")
+CONTENT = b"Subject: Hi\r\nMessage-ID: <1@example.net>\r\n\r\nText\r\n"
+
+
+class Case(SynchronousTestCase):
+    def setUp(self):
+        self.spool = FakeSpool()
+        self.directory = FakeDirectory()
+        self.site = FakeSite(relay_domains=("partner.example",))
+        self.log = FakeLogbook()
+        self.service = self.make([RecipientRule(self.directory, self.site)])
+        self.session = SessionFacts(
+            "S1", "192.0.2.1", 4711, "smtp", "mx1.example.org", helo="c.example", extended=True, max_message_size=1000
+        )
+
+    def make(self, policies):
+        floors = Floors(
+            self.spool, "queue", "mail", self.directory, "accounts", "audit", self.site, FakeSessions(), FakeEvents(),
+            FakeRouting(),
+        )  # fmt: skip
+        return MailboxService(floors, hostname="mx1.example.org", policies=policies, logbook=self.log)
+
+    def envelope(self, *rcpts, sender=SENDER, **more):
+        return Envelope(self.session, sender, tuple(Recipient(parse_address(r)) for r in rcpts), **more)
+
+    def send(self, *rcpts, content=CONTENT, **more):
+        submission = self.service.submit(self.envelope(*rcpts, **more))
+        assert submission.write(content) is None
+        return submission, submission.commit()
+
+    def refused(self, deferred):
+        return self.failureResultOf(deferred, ReplyError).value.reply
+
+
+class Asking(Case):
+    def test_promises(self):
+        assert verifyObject(IMailboxService, self.service)
+        assert verifyObject(ISubmission, self.service.submit(self.envelope("alice@example.org")))
+
+    def test_sender(self):
+        ask = self.service.verify_sender
+        assert self.successResultOf(ask(self.session, SENDER, {})) == reply.SENDER_OK
+        assert self.successResultOf(ask(self.session, NULL, {"SIZE": "1000"})) == reply.SENDER_OK
+        answer = self.successResultOf(ask(self.session, SENDER, {"SIZE": "1001"}))
+        assert (answer.code, answer.status) == (552, "5.3.4")
+
+    def test_recipient(self):
+        def ask(rcpt):
+            return self.successResultOf(self.service.verify_recipient(self.session, parse_address(rcpt), {})).code
+
+        assert ask("alice@example.org") == 250
+        assert ask("x@partner.example") == 250
+        assert ask("nobody@example.org") == 550
+        assert ask("x@foreign.example") == 550
+        assert [r["why"] for r in self.log.named("smtp.refused")] == ["unknown recipient", "relaying denied"]
+
+    def test_what_no_policy_accepts_is_not_relayed(self):
+        service = self.make([FakePolicy()])
+        answer = service.verify_recipient(self.session, parse_address("alice@example.org"), {})
+        assert self.successResultOf(answer) == reply.RELAY_DENIED
+
+    def test_policies_at_mail(self):
+        policy = FakePolicy(Verdict("reject", reply.NOT_TAKEN, "no"))
+        service = self.make([policy])
+        assert self.successResultOf(service.verify_sender(self.session, SENDER, {})) == reply.NOT_TAKEN
+        policy.verdict = Verdict("accept")
+        assert self.successResultOf(service.verify_sender(self.session, SENDER, {})) == reply.SENDER_OK
+        policy.verdict = Verdict("reject")
+        assert self.successResultOf(service.verify_sender(self.session, SENDER, {})).code == 554
+
+
+class Submitting(Case):
+    def test_local_mail(self):
+        submission, done = self.send("Alice@example.org")
+        assert self.successResultOf(done) == submission.id
+        message, body, deliveries, local = self.spool.accepted[0]
+        assert body.content() == CONTENT
+        assert not deliveries
+        assert [(r.n, r.rcpt, r.mailbox_id) for r in local] == [(1, "Alice@example.org", 1)]
+        assert local[0].hdr.startswith(b"Return-Path: <me@example.net>\r\nReceived: from c.example ([192.0.2.1])\r\n")
+        assert message.hdr.startswith(b"Received: ")
+        assert (message.sender, message.sender_domain) == ("me@example.net", "example.net")
+        assert (message.msgid, message.subject, message.size) == ("<1@example.net>", "Hi", len(CONTENT))
+        assert message.expires_at - message.received_at == self.site.current.delivery.expire
+        assert self.log.named("message.accepted")[0]["id"] == submission.id
+
+    def test_mixed_recipients(self):
+        self.send("alice@example.org", "x@partner.example", "bob@example.org", body="8BITMIME")
+        message, _, deliveries, local = self.spool.accepted[0]
+        assert [r.n for r in local] == [1, 3]
+        assert [(d.n, d.rcpt, d.domain, d.hop.route) for d in deliveries] == [
+            (2, "x@partner.example", "partner.example", "mx")
+        ]
+        assert (message.rcpts, message.flags) == (3, FLAG_8BIT)
+
+    def test_two_aliases_of_one_mailbox_are_one_copy(self):
+        alice = self.directory.known["alice@example.org"]
+        self.directory.known["sales@example.org"] = alice
+        self.directory.known["all@example.org"] = Resolution(
+            True, (*alice.mailboxes, MailboxRef(2, "bob@example.org")), ("x@partner.example", "Y@other.example")
+        )
+        self.send("sales@example.org", "alice@example.org", "all@example.org")
+        message, _, deliveries, local = self.spool.accepted[0]
+        assert [r.mailbox_id for r in local] == [1, 2]
+        assert [d.domain for d in deliveries] == ["partner.example", "other.example"]
+        assert message.rcpts == 4
+
+    def test_mailbox_kept_as_maildir(self):
+        self.directory.known["carol@example.org"] = Resolution(
+            True, (MailboxRef(9, "carol@example.org", "maildir", "/m/carol"),)
+        )
+        self.send("carol@example.org")
+        delivery = self.spool.accepted[0][2][0]
+        assert (delivery.hop.kind, delivery.hop.route) == (Kind.MAILDIR, "maildir:/m/carol")
+
+    def test_everybody_went_away(self):
+        del self.directory.known["alice@example.org"]
+        submission, done = self.send("alice@example.org")
+        assert self.refused(done) == reply.UNKNOWN_USER
+        assert self.spool.bodies[0].aborted == 1
+        submission.abort()
+        assert self.spool.bodies[0].aborted == 1
+
+    def test_t13_loops(self):
+        _, done = self.send("alice@example.org", content=b"Received: x\r\n" * 51 + b"\r\n")
+        assert (self.refused(done).code, self.spool.accepted) == (554, [])
+        _, done = self.send("alice@example.org", content=b"Received: x\r\n" * 50 + b"\r\n")
+        self.successResultOf(done)
+
+    def test_t23_header_too_large(self):
+        _, done = self.send("alice@example.org", content=b"X: " + b"y" * (1 << 20))
+        assert self.refused(done).code == 552
+
+    def test_a_directory_that_fails_keeps_nothing(self):
+        self.directory.error = RuntimeError("gone")
+        _, done = self.send("alice@example.org")
+        self.failureResultOf(done, RuntimeError)
+        assert self.spool.bodies[0].aborted == 1
+
+    def test_a_store_that_fails(self):
+        self.spool.accept_error = ReplyError(reply.NO_SPACE, "disk full")
+        _, done = self.send("alice@example.org")
+        assert self.refused(done) == reply.NO_SPACE
+
+    def test_nothing_is_said_before_the_store_has_spoken(self):
+        self.spool.hold_accept = True
+        submission, done = self.send("alice@example.org")
+        self.assertNoResult(done)
+        submission.abort()
+        self.spool.waiting[0].callback(submission.id)
+        assert self.successResultOf(done) == submission.id
+
+    def test_back_pressure_is_the_stores(self):
+        self.spool.pressure = Deferred()
+        submission = self.service.submit(self.envelope("alice@example.org"))
+        assert submission.write(b"x") is self.spool.pressure
+
+    def test_abort_at_any_time(self):
+        submission = self.service.submit(self.envelope("alice@example.org"))
+        submission.abort()
+        submission.abort()
+        assert submission.write(b"late") is None
+        assert self.refused(submission.commit()).code == 554
+        assert (self.spool.accepted, self.spool.bodies[0].aborted) == ([], 1)
+
+    def test_reports_have_no_sender(self):
+        self.send("alice@example.org", sender=NULL)
+        message, _, _, local = self.spool.accepted[0]
+        assert (message.sender, message.sender_domain) == ("", "")
+        assert local[0].hdr.startswith(b"Return-Path: <>\r\n")
