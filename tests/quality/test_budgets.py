@@ -35,7 +35,7 @@ def test_budgets(path):
             too_much.append(f"{node.name} has {node.end_lineno - node.lineno + 1} lines")
         parameters = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
         count = len(parameters) - (parameters[:1] in (["self"], ["cls"]))
-        if count > MAX_PARAMETERS and "interfaces" not in path.name and node.name != "record":
+        if count > MAX_PARAMETERS and "interfaces" not in path.parts and node.name != "record":
             too_much.append(f"{node.name} has {count} parameters")
     assert not too_much
 
@@ -79,7 +79,7 @@ def test_no_package_file_in_twisted():
 def test_init_files_hold_a_docstring_only():
     for path in (ROOT / "netsvc").rglob("__init__.py"):
         body = ast.parse(path.read_text()).body
-        if path.parent.name in {"netsvc", "plugins"}:  # the version; the plugin path
+        if path.parent.name in {"netsvc", "plugins", "interfaces"}:  # the version; the plugin path; all promises in one place
             continue
         assert len(body) == 1, path
 

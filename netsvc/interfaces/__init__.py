@@ -1,0 +1,42 @@
+"""The promises between rooms, written once.  Rooms on one floor meet only here.
+
+Every method that may touch the store returns a Deferred; the Deferred fires in
+the reactor's thread.  For each step the docstring says who may fail, what is
+permanent when it has returned, and what the caller must do next.
+"""
+
+from netsvc.interfaces.admin import IAudit, IDirectory, IMailStore, IQueueAdmin
+from netsvc.interfaces.console import IConsole, IConsoleSession, ITerminal
+from netsvc.interfaces.house import IEvents, IHouse, IProtocolMaker, ISessionEntry, ISessions
+from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter, IMailboxService, IPolicy, ISubmission
+from netsvc.interfaces.people import IAccountRows, IAccounts, ICounters, ILoginSource, IOperator
+from netsvc.interfaces.spool import IDeliveryAgent, IRouting, ISite, ISpool
+
+__all__ = [
+    "IAccountRows",
+    "IAccounts",
+    "IAudit",
+    "IBodyReader",
+    "IBodyWriter",
+    "IConsole",
+    "IConsoleSession",
+    "ICounters",
+    "IDeliveryAgent",
+    "IDirectory",
+    "IEvents",
+    "IHouse",
+    "ILoginSource",
+    "IMailStore",
+    "IMailboxService",
+    "IOperator",
+    "IPolicy",
+    "IProtocolMaker",
+    "IQueueAdmin",
+    "IRouting",
+    "ISessionEntry",
+    "ISessions",
+    "ISite",
+    "ISpool",
+    "ISubmission",
+    "ITerminal",
+]

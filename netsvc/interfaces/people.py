@@ -1,0 +1,87 @@
+"""Promises about people: accounts, throttles, operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from netsvc.records import AccountRow, Row
+
+
+class IAccountRows(Interface):
+    """The store's rows about accounts; the accounts room makes and checks what is in them."""
+
+    def get(name: str) -> Deferred[AccountRow | None]:
+        "-> Deferred[AccountRow | None]"
+
+    def all() -> Deferred[list[AccountRow]]:
+        "-> Deferred[list[AccountRow]], by name"
+
+    def create(row: AccountRow) -> Deferred[None]:
+        "-> Deferred[None]; StoreError when the name is taken"
+
+    def update(name: str, **columns: Any) -> Deferred[bool]:
+        "-> Deferred[bool]: hash scram role flags; False when there is no such account"
+
+    def delete(name: str) -> Deferred[bool]:
+        "-> Deferred[bool]"
+
+    def seen(name: str, source: str, ok: bool) -> Deferred[None]:
+        "Record a login that worked (last_at, last_from, fails=0) or failed (fails+1) -> Deferred[None]"
+
+
+class IAccounts(Interface):
+    """Accounts as the console's user verbs see them.  Changes fail with AccountError, whose text is fit to be shown."""
+
+    def users() -> Deferred[list[Row]]:
+        "-> Deferred[list[row]]: name role content last_at last_from fails"
+
+    def add(name: str, password: str, role: str) -> Deferred[None]:
+        "-> Deferred[None]; hashing is off the reactor"
+
+    def set_password(name: str, password: str) -> Deferred[None]:
+        "-> Deferred[None]"
+
+    def set_role(name: str, role: str) -> Deferred[None]:
+        "-> Deferred[None]"
+
+    def delete(name: str) -> Deferred[None]:
+        "-> Deferred[None]; the last admin stays"
+
+    def verify(name: str, password: str) -> Deferred[bool]:
+        "-> Deferred[bool]: for enable; the same time whether the name exists or not"
+
+
+class ICounters(Interface):
+    """Throttles and rate windows: add and test in one call; shared by all nodes on PostgreSQL."""
+
+    def fail(realm: int, key: str, lock_after: int, window_ms: int, lock_ms: int) -> Deferred[tuple[int, int]]:
+        """Count a failure -> Deferred[(fails in the window, locked until ms or 0)]."""
+
+    def locked(realm: int, key: str) -> Deferred[int]:
+        """-> Deferred[int]: locked until (ms), 0 when not."""
+
+    def clear(realm: int, key: str) -> Deferred[None]:
+        """Forget the failures -> Deferred[None]."""
+
+
+class IOperator(Interface):
+    """The avatar of somebody who may use the console."""
+
+    name = Attribute("str")
+    role = Attribute("viewer, operator or admin: what the account may become")
+    content = Attribute("bool: may read headers and bodies")
+    last_at = Attribute("ms since 1970 of the last access before this one, 0 for none")
+    last_from = Attribute("str: where from, or ''")
+    fails = Attribute("int: failed attempts since then")
+    enabled = Attribute("bool: stands enabled from the start, no password asked (the control socket)")
+
+
+class ILoginSource(Interface):
+    """Credentials that say where they come from, so that failures are counted and the access is remembered."""
+
+    source = Attribute("str: IP address of whoever logs in")

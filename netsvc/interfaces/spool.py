@@ -1,0 +1,105 @@
+"""What delivery and the mailbox service are promised: the spool, routing, agents, the site."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.defer import Deferred
+
+    from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter
+    from netsvc.mail.message import Hop, Leased, LocalDelivery, Message, NewDelivery
+    from netsvc.mail.outcome import Outcome, Report, Settled
+    from netsvc.settings import SiteSettings
+
+
+class ISpool(Interface):
+    """What delivery and the mailbox service need of the store: one writer round trip a call, group-committed."""
+
+    def now() -> int:
+        """Return the store's clock, ms since 1970, never going backwards in one process."""
+
+    def new_id() -> int:
+        """Return a fresh id (see mail.ids), above every id used before."""
+
+    def body() -> IBodyWriter:
+        """-> IBodyWriter"""
+
+    def accept(
+        message: Message, body: IBodyWriter | bytes, deliveries: Sequence[NewDelivery], local: Sequence[LocalDelivery]
+    ) -> Deferred[int]:
+        """Take responsibility -> Deferred[int], the message id.
+
+        ``message`` Message, ``body`` IBodyWriter or bytes, ``deliveries`` [NewDelivery], ``local`` [LocalDelivery].
+        The body is durable first, then ONE unit of work for all rows.  A local delivery over its
+        quota, or whose mailbox is gone, fails the whole with ReplyError 452 4.2.2 / 550 5.1.1 when it is the only
+        recipient, else it becomes a deferred delivery with that reason.  Fails with ReplyError; then nothing is
+        kept.
+        """
+
+    def due(limit: int) -> Deferred[list[tuple[int, int]]]:
+        """-> Deferred[list[(dest_id, next_due)]] of destinations with work due, not paused and not dead, most overdue first."""
+
+    def next_due() -> Deferred[int | None]:
+        """-> Deferred[int | None]: when the earliest destination comes due, ms; None when nothing waits."""
+
+    def lease(wants: Sequence[tuple[int, int]]) -> Deferred[list[Leased]]:
+        """``wants`` [(dest_id, n)] -> Deferred[list[Leased]].  Attempts and crashes are counted before the attempt."""
+
+    def settle(outcomes: Sequence[Outcome], reports: Sequence[Report]) -> Deferred[Settled]:
+        """Record what attempts came to -> Deferred[Settled].
+
+        ``outcomes`` [Outcome], ``reports`` [Report].  One unit of work: rows, counters, history, attempts,
+        transcripts, mailbox rows, and each report's message (its body durable before).
+        """
+
+    def destination_failed(dest_id: int, until: int, outcome: Outcome) -> Deferred[int]:
+        """Mark a destination dead until ``until`` (ms) after a connection fault -> Deferred[int] the failure streak."""
+
+    def destination_ok(dest_id: int) -> Deferred[None]:
+        """A connection to the destination worked: forget its failure streak -> Deferred[None]."""
+
+    def open_body(blob_id: int) -> Deferred[IBodyReader]:
+        """-> Deferred[IBodyReader] over the content alone (no trace fields)."""
+
+    def wake(callback: Callable[[], None]) -> None:
+        """Have ``callback()`` called in the reactor thread whenever work may have come due (accept, retry, release)."""
+
+
+class IRouting(Interface):
+    """Where mail for elsewhere goes."""
+
+    def route(domain: str) -> Hop:
+        """-> mail.message.Hop for a domain that is not local.  Never fails: no rule is a rule too (``mx``)."""
+
+
+class IDeliveryAgent(Interface):
+    """What carries an attempt."""
+
+    name = Attribute("as in a route: smtp, lmtp, maildir, …")
+
+    def attempt(
+        next_hop: Hop, message: Leased, recipients: Sequence[Leased], observer: Callable[[str, str], None] | None
+    ) -> Deferred[list[Outcome]]:
+        """-> Deferred[list[Outcome]], one a recipient, always; it never fails.
+
+        ``next_hop`` Hop, ``message`` Leased (any of the group: they share the message), ``recipients`` [Leased];
+        ``observer(direction, line)`` gets the dialogue, direction ``>`` ``<`` or ``-``.
+        """
+
+
+class ISite(Interface):
+    """The committed site configuration, kept in the store."""
+
+    current = Attribute("config.SiteSettings, always the newest committed; frozen")
+    rev = Attribute("its revision, int")
+
+    def watch(callback: Callable[[SiteSettings], None]) -> None:
+        """Have ``callback(settings)`` called in the reactor thread after each change."""
+
+    def export() -> Deferred[str]:
+        """-> Deferred[str]: the whole site as TOML, domains, mailboxes and aliases included."""
