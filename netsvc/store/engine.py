@@ -1,0 +1,205 @@
+"""The engine: units of work in, Deferreds out, whichever database is below.
+
+``write`` commits in groups, ``read`` never waits for writers, and both may be
+called only in the reactor's thread; the work itself runs in a storage thread
+(on the calling thread for the memory store, whose Deferreds have fired when
+they are returned).  Work must be plain and short: it holds up all who wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from netsvc.records import StoreUnavailableError
+from netsvc.store import schema
+from netsvc.store.lanes import Batches, Lane, Outbox, Readers, Unit, fire, read_once
+from netsvc.store.ticks import Clock, Ids
+from netsvc.store.tx import ACCEPT, BULK, SETTLE, Link, Links, Tx
+
+__all__ = ["ACCEPT", "BULK", "SETTLE", "Engine", "Tx"]
+
+T = TypeVar("T")
+JOIN_S = 10.0
+
+
+class Reactor(Protocol):
+    """What the store needs of the reactor; the tests bring their own."""
+
+    def callFromThread(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:  # noqa: A002
+        """Call in the reactor's thread."""
+        ...
+
+
+class Engine:
+    """One database: its threads, clock and ids.  ``node_id`` and ``epoch`` are set while the store is opened."""
+
+    def __init__(self, links: Links, reactor: Any) -> None:
+        """Take the database behind ``links``; nothing is touched before ``open``.  ``reactor`` None: memory only."""
+        self.links = links
+        self.dialect = links.dialect
+        self.node_id = 1
+        self.epoch = 1
+        self.clock = Clock()
+        self.ids = Ids(self.clock)
+        self._reactor = reactor
+        self._closed = True
+        self._inline: Batches | None = None
+        self._inline_reader: Link | None = None
+        self._lanes: list[Lane] = []
+        self._batches: list[Batches] = []
+        self._readers: Readers | None = None
+        self.outbox: Outbox | None = None
+
+    def now(self) -> int:
+        """Return the one clock, ms since 1970, never going back."""
+        return self.clock.now()
+
+    def new_id(self) -> int:
+        """Return a fresh id, above every id used before; from any thread."""
+        return self.ids.one()
+
+    def new_ids(self, n: int) -> list[int]:
+        """Return ``n`` fresh ids, rising; from any thread."""
+        return self.ids.many(n)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no work is taken."""
+        return self._closed
+
+    def open(self) -> Deferred[None]:
+        """Lock, check, migrate, connect.  Fails with StoreError, with nothing touched."""
+        if self.links.inline:
+            deferred: Deferred[None] = Deferred()
+            try:
+                self._prepare()
+            except Exception as error:  # noqa: BLE001  told through the Deferred as everywhere
+                fire([(deferred, error)])
+                return deferred
+            self._inline = self._batches[0]
+            self._inline_reader = self.links.reader()
+            self._closed = False
+            deferred.callback(None)
+            return deferred
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> None:
+        self.outbox = Outbox(self._reactor.callFromThread)
+        started: Deferred[Any] = Deferred()
+        threading.Thread(target=self._start, args=(started,), name="netsvc-open", daemon=True).start()
+        await started
+        for n, batches in enumerate(self._batches):
+            self._lanes.append(Lane(f"netsvc-write-{n}", batches, self.outbox))
+        self._readers = Readers([self.links.reader() for _ in range(self.links.readers)], self.clock, self.outbox)
+        self._readers.start()
+        for lane in self._lanes:
+            lane.start()
+        self._closed = False
+
+    def _start(self, started: Deferred[Any]) -> None:
+        assert self.outbox is not None
+        try:
+            self._prepare()
+        except BaseException as error:  # noqa: BLE001  told through the Deferred
+            self.outbox.post([(started, error)])
+        else:
+            self.outbox.post([(started, None)])
+
+    def _prepare(self) -> None:
+        self.links.prepare(self.clock.now())
+        try:
+            self._batches = [Batches(self.links.writer(), self.clock) for _ in range(self.links.lanes)]
+            for batches in self._batches:
+                batches.link.open()
+            outer = self.links.clock()
+            if outer is not None:
+                self.clock.set(outer)
+            tx = self._batches[0].link.begin(self.clock.now())
+            self.ids.start(self.node_id, schema.last_id(tx))
+            self._batches[0].link.rollback()
+        except BaseException:
+            self.links.release()
+            raise
+
+    def close(self) -> Deferred[None]:
+        """Finish what was handed over, then let go of everything."""
+        deferred: Deferred[None] = Deferred()
+        if self._closed:
+            deferred.callback(None)
+            return deferred
+        self._closed = True
+        if self._inline is not None:
+            self._inline.link.close()
+            self.links.release()
+            deferred.callback(None)
+            return deferred
+        threading.Thread(target=self._finish, args=(deferred,), name="netsvc-close", daemon=True).start()
+        return deferred
+
+    def _finish(self, deferred: Deferred[None]) -> None:
+        assert self.outbox is not None
+        assert self._readers is not None
+        self._readers.stop()
+        self._readers.join(JOIN_S)
+        for lane in self._lanes:
+            lane.stop()
+        for lane in self._lanes:
+            lane.join(JOIN_S)
+        self.links.release()
+        self.outbox.post([(deferred, None)])
+
+    def write(self, work: Callable[[Tx], T], priority: int = ACCEPT) -> Deferred[T]:
+        """Run ``work`` in a unit of work -> Deferred of what it returns, fired after the durable commit.
+
+        Fails with what ``work`` raised (then nothing of it is kept, and its neighbours in the batch are not touched),
+        or with CommitFailedError.
+        """
+        return self._put(Unit(work, priority))
+
+    def gather(self, work: Callable[[Tx, list[Any]], list[Any]], item: Any, priority: int = ACCEPT) -> Deferred[Any]:
+        """As ``write``, but all waiting items of one ``work`` are handed to one call of it.
+
+        It returns a result an item; a result that is an exception fails that item's Deferred alone.
+        """
+        return self._put(Unit(work, priority, item, gathered=True))
+
+    def _put(self, unit: Unit) -> Deferred[Any]:
+        if self._closed:
+            fire([(unit.deferred, StoreUnavailableError("the store is closed"))])
+        elif self._inline is not None:
+            fire(self._inline.run([unit]))
+        else:
+            # With two lanes (PostgreSQL) accepting does not wait for settling and leasing.
+            self._lanes[0 if unit.priority == ACCEPT else -1].put(unit)
+        return unit.deferred
+
+    def read(self, work: Callable[[Tx], T]) -> Deferred[T]:
+        """Run ``work`` on a reader, in one snapshot -> Deferred of what it returns.
+
+        Fails with what ``work`` raised, or with StoreUnavailableError, also when it took longer than five seconds.
+        """
+        unit = Unit(work, ACCEPT)
+        if self._closed:
+            fire([(unit.deferred, StoreUnavailableError("the store is closed"))])
+        elif self._inline_reader is not None:
+            fire([(unit.deferred, read_once(self._inline_reader, self.clock, work))])
+        else:
+            assert self._readers is not None
+            self._readers.put(unit)
+        return unit.deferred
+
+    def figures(self) -> dict[str, Any]:
+        """Return what an operator asks for about the engine."""
+        return {
+            "dialect": self.dialect,
+            "node": self.node_id,
+            "epoch": self.epoch,
+            "commits": sum(b.commits for b in self._batches),
+            "failed_commits": sum(b.failures for b in self._batches),
+            "clock_jump": self.clock.jump,
+            **self.links.health(),
+        }
