@@ -1,0 +1,210 @@
+"""Command lines as RFC 5321 4.1.1 writes them, and their refusals.
+
+Strict in what may follow what: after a path comes a space and parameters, or
+nothing.  Lenient in two things that many clients do: one space after
+``MAIL FROM:`` or ``RCPT TO:``, and spaces at the end of a line.  Printable
+ASCII only: a control character, a bare CR or LF, or an octet above 127 never
+gets past ``split``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NoReturn
+
+from netsvc.mail.address import MAX_PATH, NULL, Address, AddressError, parse_address, parse_domain
+from netsvc.mail.reply import (
+    BAD_ARGUMENT,
+    BAD_RECIPIENT,
+    BAD_SENDER,
+    NEEDS_SMTPUTF8,
+    SYNTAX,
+    UNKNOWN_COMMAND,
+    UNKNOWN_PARAMETER,
+    Reply,
+)
+from netsvc.smtp.events import BODY_TYPES, MAX_NAME, Greeted, RecipientGiven, SenderGiven
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+VERBS = frozenset({"EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT"})
+NOT_OFFERED = frozenset({"AUTH", "BDAT", "BURL", "ETRN", "LHLO", "SAML", "SEND", "SOML", "STARTTLS", "TURN"})
+"""Commands that are known and not offered: 502 rather than 500."""
+HTTP_VERBS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+_QUOTED_PATH = re.compile(r'"(?:[^"\\]|\\.)*"[^>"]*>')
+_KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_DIGITS = re.compile(r"[0-9]{1,20}")
+_CACHED_PATHS = 1024
+
+
+class CommandError(Exception):
+    """The line is refused: ``reply`` says it to the client."""
+
+    def __init__(self, reply: Reply) -> None:
+        """Keep the reply."""
+        super().__init__(str(reply.text))
+        self.reply = reply
+
+
+_CONTROL = "control character in the command"
+_USAGE = {
+    verb: SYNTAX.fill(usage=usage)
+    for verb, usage in {
+        "EHLO": "EHLO domain",
+        "HELO": "HELO domain",
+        "MAIL": "MAIL FROM:<address> [parameters]",
+        "RCPT": "RCPT TO:<address> [parameters]",
+        "DATA": "DATA",
+        "RSET": "RSET",
+        "QUIT": "QUIT",
+    }.items()
+}
+_UNPRINTABLE = {
+    "MAIL": (BAD_SENDER.fill(why=_CONTROL), NEEDS_SMTPUTF8),
+    "RCPT": (BAD_RECIPIENT.fill(why=_CONTROL), NEEDS_SMTPUTF8),
+}
+_UNPRINTABLE_ELSEWHERE = (BAD_ARGUMENT.fill(why=_CONTROL), BAD_ARGUMENT.fill(why="the command is not ASCII"))
+
+
+def split(line: bytes) -> tuple[str, str]:
+    """Return (verb in capitals, argument without spaces at its end).  Raises CommandError.
+
+    The verb may be one that is not in VERBS; the argument is printable ASCII.
+    """
+    text = line.decode("latin-1")
+    verb, _, argument = text.partition(" ")
+    verb = verb.upper() if verb.isascii() else ""
+    if not (text.isascii() and text.isprintable()):
+        if verb not in VERBS:
+            raise CommandError(UNKNOWN_COMMAND)
+        control, eight_bit = _UNPRINTABLE.get(verb, _UNPRINTABLE_ELSEWHERE)
+        raise CommandError(eight_bit if all(c.isprintable() for c in text if c.isascii()) else control)
+    return verb, argument.rstrip(" ")
+
+
+def parse_hello(verb: str, argument: str) -> Greeted:
+    """Parse what follows EHLO or HELO: a domain, an address literal, or the odd name a client has for itself."""
+    if not argument or len(argument) > MAX_NAME or not _NAME.fullmatch(argument):
+        raise CommandError(_USAGE[verb])
+    return Greeted(argument, verb == "EHLO")
+
+
+def parse_mail(argument: str) -> SenderGiven:
+    """Parse what follows MAIL.  Raises CommandError."""
+    text, rest = _divide("MAIL", "FROM:", argument)
+    path = _parsed(_reverse_path, text, BAD_SENDER)
+    if not rest:
+        return SenderGiven(path)
+    params = _parameters("MAIL", rest)
+    size, body = 0, "7BIT"
+    for name, value in params.items():
+        if name == "SIZE":
+            if not _DIGITS.fullmatch(value):
+                raise CommandError(BAD_ARGUMENT.fill(why="SIZE is a number of octets"))
+            size = int(value)
+        elif name == "BODY":
+            body = value.upper()
+            if body not in BODY_TYPES:
+                raise CommandError(BAD_ARGUMENT.fill(why="BODY is 7BIT or 8BITMIME"))
+        else:
+            raise CommandError(UNKNOWN_PARAMETER.fill(name=name))
+    return SenderGiven(path, size, body, params)
+
+
+def parse_rcpt(argument: str) -> RecipientGiven:
+    """Parse what follows RCPT.  Raises CommandError."""
+    text, rest = _divide("RCPT", "TO:", argument)
+    path = _parsed(_forward_path, text, BAD_RECIPIENT)
+    if rest:
+        for name in _parameters("RCPT", rest):
+            raise CommandError(UNKNOWN_PARAMETER.fill(name=name))
+    return RecipientGiven(path)
+
+
+def refuse_argument(verb: str, argument: str) -> None:
+    """Refuse an argument to a command that has none.  Raises CommandError."""
+    if argument:
+        raise CommandError(_USAGE[verb])
+
+
+def _divide(verb: str, keyword: str, argument: str) -> tuple[str, str]:
+    """Return (text between < and >, text of the parameters)."""
+    start = len(keyword)
+    if argument[:start].upper() != keyword:
+        raise CommandError(_USAGE[verb])
+    if argument[start : start + 1] == " ":
+        start += 1
+    if argument[start : start + 1] != "<":
+        raise CommandError(_USAGE[verb])
+    end = _path_end(argument, start + 1)
+    if end < 0:
+        raise CommandError(_USAGE[verb])
+    rest = argument[end + 1 :]
+    if rest and rest[0] != " ":
+        raise CommandError(_USAGE[verb])
+    return argument[start + 1 : end], rest[1:]
+
+
+def _path_end(argument: str, start: int) -> int:
+    """Return where the path's > is, -1 without one; a > within a quoted local part does not count."""
+    quoted = argument.find(":", start) + 1 if argument[start : start + 1] == "@" else start
+    if argument[quoted : quoted + 1] == '"':
+        match = _QUOTED_PATH.match(argument, quoted)
+        return match.end() - 1 if match else -1
+    return argument.find(">", start)
+
+
+def _parsed(parse: Callable[[str], Address], text: str, refusal: Reply) -> Address:
+    try:
+        return parse(text)
+    except AddressError as e:
+        raise CommandError(refusal.fill(why=e)) from None
+
+
+@lru_cache(_CACHED_PATHS)
+def _reverse_path(text: str) -> Address:
+    return _address(text) if text else NULL
+
+
+@lru_cache(_CACHED_PATHS)
+def _forward_path(text: str) -> Address:
+    if text.lower() == "postmaster":
+        return Address(text, "")
+    return _address(text)
+
+
+def _address(text: str) -> Address:
+    """Return the address of a path; a source route is checked and dropped (RFC 5321 appendix C, F.2)."""
+    if len(text) > MAX_PATH - 2:
+        raise AddressError(f"the path is longer than {MAX_PATH} octets")
+    if text.startswith("@"):
+        route, colon, text = text.partition(":")
+        if not colon:
+            raise AddressError("a source route ends with a colon")
+        for hop in route.split(","):
+            if not hop.startswith("@"):
+                raise AddressError("a source route is @domain,@domain:")
+            parse_domain(hop[1:])
+    return parse_address(text)
+
+
+def _parameters(verb: str, text: str) -> Mapping[str, str]:
+    """Return {KEYWORD: value or ""} of ESMTP parameters divided by single spaces."""
+    params: dict[str, str] = {}
+    for item in text.split(" "):
+        name, equals, value = item.partition("=")
+        if not _KEYWORD.fullmatch(name) or "=" in value or (equals and not value):
+            _bad_parameters(verb)
+        name = name.upper()
+        if name in params:
+            _bad_parameters(verb)
+        params[name] = value
+    return params
+
+
+def _bad_parameters(verb: str) -> NoReturn:
+    raise CommandError(_USAGE[verb])

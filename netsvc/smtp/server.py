@@ -1,0 +1,313 @@
+"""The server's side of an SMTP session, silent: octets in, events and octets out.
+
+Use.  ``receive_data`` takes what the client sent; ``next_event`` gives what it
+means until NEED_DATA or PAUSED; ``send`` answers the event that asks;
+``take_output`` gives what is to be sent.  The session answers by itself what
+needs nobody's decision (syntax, sequence, NOOP, RSET, VRFY, HELP, QUIT), keeps
+the transaction, and counts errors.
+
+Promises.  Replies leave in command order: while an answer is awaited nothing
+behind it is read.  However the octets are cut into chunks, events (but for where
+content is cut), replies and content are the same.  Nothing received raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from netsvc.mail import reply as r
+from netsvc.mail.address import NULL, Address
+from netsvc.smtp import grammar, states
+from netsvc.smtp.events import (
+    NEED_DATA,
+    PAUSED,
+    ContentEnded,
+    ContentReceived,
+    DataRequested,
+    Event,
+    Greeted,
+    Pause,
+    RecipientGiven,
+    SenderGiven,
+    SessionEnded,
+)
+from netsvc.smtp.grammar import CommandError
+from netsvc.smtp.lines import LineBuffer, LineTooLongError
+from netsvc.smtp.states import State
+from netsvc.smtp.transparency import BARE_NEWLINE_CHOICES, REJECT, ContentReceiver
+
+_WIRE = {id(row): bytes(row) for row in r.TABLE.values()}
+"""The wire form of the table's rows; they live as long as the process, so that an id means one row."""
+
+_SELF_ANSWERED = {"NOOP": r.OK, "VRFY": r.CANNOT_VERIFY, "HELP": r.HELP}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a listener offers its clients.  Sizes in octets; ``max_message_size`` 0 for none."""
+
+    hostname: str
+    max_message_size: int = 0
+    max_recipients: int = 1000
+    max_errors: int = 20
+    bare_newline: str = REJECT
+
+    def __post_init__(self) -> None:
+        """Refuse what no session could keep."""
+        if self.bare_newline not in BARE_NEWLINE_CHOICES:
+            raise ValueError(f"bare_newline is one of {', '.join(BARE_NEWLINE_CHOICES)}")
+        if self.max_message_size < 0 or self.max_recipients < 1 or self.max_errors < 1:
+            raise ValueError("a limit is positive")
+
+    @cached_property
+    def greeting(self) -> bytes:
+        """The reply to a connection."""
+        return bytes(r.GREETING.fill(hostname=self.hostname))
+
+    @cached_property
+    def hello(self) -> bytes:
+        """The reply to HELO."""
+        return bytes(r.HELLO.fill(hostname=self.hostname))
+
+    @cached_property
+    def extended_hello(self) -> bytes:
+        """The reply to EHLO: the name and the extensions (RFC 1870, 2034, 2920, 6152)."""
+        first = r.HELLO.fill(hostname=self.hostname)
+        size = f"SIZE {self.max_message_size}"
+        return bytes(r.Reply(first.code, "", (*first.lines, "PIPELINING", size, "8BITMIME", "ENHANCEDSTATUSCODES")))
+
+
+class AnswerError(Exception):
+    """``send`` was called though no event asks, or with a reply that is no answer to it."""
+
+
+class ServerSession:
+    """One client's dialogue.
+
+    ``reverse_path``, ``size``, ``body`` and ``recipients`` are those of the transaction under way; ``commands`` and
+    ``errors`` count what came and what was wrong with it; ``bare_newline`` tells whether any content held one.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_content",
+        "_ending",
+        "_lines",
+        "_out",
+        "_refused",
+        "_rest",
+        "bare_newline",
+        "body",
+        "commands",
+        "errors",
+        "recipients",
+        "reverse_path",
+        "size",
+        "state",
+        "terms",
+    )
+
+    def __init__(self, terms: Terms) -> None:
+        """Begin with the greeting to be sent."""
+        self.terms = terms
+        self.state = State.CONNECTED
+        self.reverse_path = NULL
+        self.recipients: list[Address] = []
+        self.size = 0
+        self.body = "7BIT"
+        self.commands = 0
+        self.errors = 0
+        self.bare_newline = False
+        self._asked: Event | None = None
+        self._content: ContentReceiver | None = None
+        self._ending = ""
+        self._lines = LineBuffer()
+        self._out = [terms.greeting]
+        self._refused = False
+        self._rest = b""
+
+    @property
+    def backlog(self) -> int:
+        """Octets received that wait behind an answer or within an unfinished line."""
+        return len(self._lines)
+
+    @property
+    def asked(self) -> Event | None:
+        """The event whose answer is awaited."""
+        return self._asked
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what the client sent; after the end it is dropped."""
+        if self.state is not State.CLOSED:
+            self._lines.push(data)
+
+    def take_output(self) -> bytes:
+        """Return what is to be sent now, each octet once."""
+        out = self._out
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+    def next_event(self) -> Event | Pause:
+        """Return the next event, NEED_DATA or PAUSED."""
+        if self._asked is not None:
+            return PAUSED
+        if self._content is not None:
+            return self._next_content(self._content)
+        event: Event | None = None
+        while event is None:
+            if self._ending:
+                event = SessionEnded(self._ending)
+                self._ending = ""
+                return event
+            try:
+                line = self._lines.pop()
+                if line is None:
+                    return NEED_DATA
+                event = self._command(line)
+            except CommandError as e:
+                self._err(e.reply)
+            except LineTooLongError:
+                self.commands += 1
+                self._err(r.LINE_TOO_LONG)
+        self._asked = event
+        return event
+
+    def send(self, reply: r.Reply) -> None:
+        """Answer the event that asks.  A 421 ends the session.  Raises AnswerError."""
+        asked = self._asked
+        if asked is None:
+            raise AnswerError("no event asks")
+        if reply.positive and (reply.code == r.START_MAIL.code) != isinstance(asked, DataRequested):
+            raise AnswerError("354 accepts DATA, and DATA alone")
+        self._asked = None
+        if isinstance(asked, Greeted) and reply.positive:
+            self._out.append(self.terms.extended_hello if asked.extended else self.terms.hello)
+        else:
+            self._out.append(_WIRE.get(id(reply)) or bytes(reply))
+        if reply.code == r.SHUTTING_DOWN.code:
+            self._end("refused")
+        elif reply.positive or isinstance(asked, ContentEnded):
+            self._accepted(asked)
+        elif isinstance(asked, RecipientGiven):
+            self._refused = True
+
+    def close(self, reply: r.Reply, why: str) -> None:
+        """End the session now, whatever its state, with a reply nobody asked for (421)."""
+        if self.state is not State.CLOSED:
+            self._asked = None
+            self._out.append(bytes(reply))
+            self._end(why)
+
+    # What commands mean.
+
+    def _command(self, line: bytes) -> Event | None:
+        """Return the event a command is, None when it is answered already.  Raises CommandError."""
+        self.commands += 1
+        verb, argument = grammar.split(line)
+        refused = states.REFUSED[self.state].get(verb)
+        if refused is not None:
+            if verb == "DATA" and self._refused:
+                refused = r.NO_VALID_RECIPIENTS
+            raise CommandError(refused)
+        if verb == "RCPT":
+            return self._recipient(argument)
+        if verb == "MAIL":
+            return self._sender(argument)
+        if verb == "DATA":
+            grammar.refuse_argument(verb, argument)
+            return DataRequested()
+        if verb in {"EHLO", "HELO"}:
+            return grammar.parse_hello(verb, argument)
+        self._simple(verb, argument)
+        return None
+
+    def _simple(self, verb: str, argument: str) -> None:
+        """Answer a command that asks nobody.  Raises CommandError."""
+        answer = _SELF_ANSWERED.get(verb)
+        if answer is not None:
+            self._out.append(_WIRE[id(answer)])
+        elif verb == "QUIT":
+            grammar.refuse_argument(verb, argument)
+            self._out.append(bytes(r.BYE.fill(hostname=self.terms.hostname)))
+            self._end("quit")
+        elif verb == "RSET":
+            grammar.refuse_argument(verb, argument)
+            self._out.append(_WIRE[id(r.OK)])
+            self._reset(states.AFTER_RESET[self.state])
+        elif self.commands == 1 and verb in grammar.HTTP_VERBS:
+            self._out.append(_WIRE[id(r.NOT_SMTP)])
+            self._end("not smtp")
+        else:
+            known = verb in grammar.VERBS or verb in grammar.NOT_OFFERED
+            raise CommandError(r.NOT_IMPLEMENTED if known else r.UNKNOWN_COMMAND)
+
+    def _sender(self, argument: str) -> SenderGiven:
+        event = grammar.parse_mail(argument)
+        limit = self.terms.max_message_size
+        if limit and event.size > limit:
+            raise CommandError(r.MESSAGE_TOO_LARGE.fill(limit=limit))
+        return event
+
+    def _recipient(self, argument: str) -> RecipientGiven | None:
+        event = grammar.parse_rcpt(argument)
+        if len(self.recipients) >= self.terms.max_recipients:
+            self._out.append(_WIRE[id(r.TOO_MANY_RECIPIENTS)])
+            return None
+        return event
+
+    def _next_content(self, content: ContentReceiver) -> Event | Pause:
+        if not content.ended:
+            data, self._rest = content.receive(self._lines.take())
+            if data:
+                return ContentReceived(data)
+            if not content.ended:
+                return NEED_DATA
+        self._lines.push(self._rest)
+        self._rest = b""
+        self._content = None
+        self.state = State.COMMIT
+        self.bare_newline = self.bare_newline or content.bare_newline
+        self._asked = ContentEnded(content.size, content.fault)
+        return self._asked
+
+    # What answers change.
+
+    def _accepted(self, asked: Event) -> None:
+        state = states.ACCEPTED[type(asked)]
+        if isinstance(asked, RecipientGiven):
+            self.recipients.append(asked.path)
+            self.state = state
+        elif isinstance(asked, DataRequested):
+            self._content = ContentReceiver(self.terms.max_message_size, self.terms.bare_newline)
+            self.state = state
+        else:
+            self._reset(state)
+            if isinstance(asked, SenderGiven):
+                self.reverse_path, self.size, self.body = asked.path, asked.size, asked.body
+
+    def _reset(self, state: State) -> None:
+        """Forget the transaction."""
+        self.state = state
+        self.reverse_path = NULL
+        self.size = 0
+        self.body = "7BIT"
+        self._refused = False
+        if self.recipients:
+            self.recipients = []
+
+    def _end(self, why: str) -> None:
+        self._reset(State.CLOSED)
+        self._content = None
+        self._ending = why
+        self._lines.take()
+
+    def _err(self, reply: r.Reply) -> None:
+        """Answer a command that is wrong in itself; the last error allowed ends the session instead."""
+        self.errors += 1
+        if self.errors < self.terms.max_errors:
+            self._out.append(_WIRE.get(id(reply)) or bytes(reply))
+            return
+        self._out.append(bytes(r.TOO_MANY_ERRORS.fill(hostname=self.terms.hostname)))
+        self._end("too many errors")

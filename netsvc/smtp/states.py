@@ -1,0 +1,72 @@
+"""Where a server session stands, and what that allows.
+
+Theory.  A session is a line of states.  ``CONNECTED`` knows nothing of the
+client.  EHLO or HELO leads to ``GREETED``, whatever came before it: it resets
+(RFC 5321 4.1.4).  An accepted MAIL begins a transaction (``MAIL``), the first
+accepted RCPT makes it one that can take content (``RCPT``), 354 opens the
+content (``DATA``), its end asks for a decision (``COMMIT``), and the decision,
+good or bad, leads to ``IDLE``: greeted, with no transaction.  RSET leads there
+from every greeted state.  QUIT, a 421 or too many errors lead to ``CLOSED``,
+which has no way out.
+
+A command moves the session only when its answer is positive.  A refused command
+leaves everything as it was, with one memory: whether recipients were refused,
+because DATA without any recipient is 503 when none was given and 554 when none
+was accepted.
+
+So tables say everything: which command is refused in which state before anybody
+is asked, and where an event leads once it has been accepted.  Commands that are
+in none (NOOP, VRFY, HELP, ...) are always allowed and move nothing.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from netsvc.mail.reply import BAD_SEQUENCE, Reply
+from netsvc.smtp.events import ContentEnded, DataRequested, Event, Greeted, RecipientGiven, SenderGiven
+
+
+class State(Enum):
+    """A state; its value is the word sessions are listed with."""
+
+    CONNECTED = "connect"
+    GREETED = "helo"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    COMMIT = "commit"
+    IDLE = "idle"
+    CLOSED = "closed"
+
+
+_GREET_FIRST = BAD_SEQUENCE.fill(why="send EHLO or HELO first")
+_MAIL_FIRST = BAD_SEQUENCE.fill(why="send MAIL first")
+_RCPT_FIRST = BAD_SEQUENCE.fill(why="send RCPT first")
+_NESTED = BAD_SEQUENCE.fill(why="a transaction is under way")
+
+_NO_TRANSACTION = {"RCPT": _MAIL_FIRST, "DATA": _MAIL_FIRST}
+
+REFUSED: dict[State, dict[str, Reply]] = {
+    State.CONNECTED: {"MAIL": _GREET_FIRST, "RCPT": _GREET_FIRST, "DATA": _GREET_FIRST},
+    State.GREETED: _NO_TRANSACTION,
+    State.IDLE: _NO_TRANSACTION,
+    State.MAIL: {"MAIL": _NESTED, "DATA": _RCPT_FIRST},
+    State.RCPT: {"MAIL": _NESTED},
+}
+"""Commands refused in a state, with the reply; in the other states no command is read."""
+
+ACCEPTED: dict[type[Event], State] = {
+    Greeted: State.GREETED,
+    SenderGiven: State.MAIL,
+    RecipientGiven: State.RCPT,
+    DataRequested: State.DATA,
+    ContentEnded: State.IDLE,
+}
+"""Where an event leads that got a positive answer."""
+
+AFTER_RESET: dict[State, State] = dict.fromkeys(REFUSED, State.IDLE) | {State.CONNECTED: State.CONNECTED}
+"""Where RSET leads."""
+
+UNDER_WAY = frozenset({State.MAIL, State.RCPT, State.DATA, State.COMMIT})
+"""States within a transaction."""
