@@ -9,8 +9,7 @@ they are returned).  Work must be plain and short: it holds up all who wait.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
@@ -19,6 +18,9 @@ from netsvc.store import schema
 from netsvc.store.lanes import Batches, Lane, Outbox, Readers, Unit, fire, read_once
 from netsvc.store.ticks import Clock, Ids
 from netsvc.store.tx import ACCEPT, BULK, SETTLE, Link, Links, Tx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["ACCEPT", "BULK", "SETTLE", "Engine", "Tx"]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from netsvc.records import StoreUnavailableError
 from netsvc.store.tx import BULK, CommitFailedError, Link, Tx, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from netsvc.store.ticks import Clock
 
 BATCH = 128

@@ -9,12 +9,15 @@ before anything is touched.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 
 from netsvc.records import StoreError
-from netsvc.store.tx import Link, Tx
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netsvc.store.tx import Link, Tx
+    from collections.abc import Callable
 
 TOKENS = {
     "sqlite": {

@@ -11,11 +11,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from netsvc.records import StoreError
 from netsvc.store.tx import SqlRow, Table, Tx, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READ_S = 5.0
 STREAM_BYTES = 16 << 20

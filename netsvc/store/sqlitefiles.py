@@ -7,13 +7,15 @@ import os
 import shutil
 import sqlite3
 import time
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from netsvc.records import StoreError
 from netsvc.store import schema
 from netsvc.store.sqlite import Connections, Fault, SqliteLink, connect_file, connect_memory
-from netsvc.store.tx import Link
+
+if TYPE_CHECKING:
+    from netsvc.store.tx import Link
+    from pathlib import Path
 
 MAGIC = 0x6E737663
 """``application_id`` of both files."""

@@ -8,12 +8,14 @@ round trip on PostgreSQL and a hand-over of the interpreter lock on SQLite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TYPE_CHECKING
 
 from netsvc.records import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 SqlRow = tuple[Any, ...]
 
