@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from netsvc.mail.address import MAX_PATH, NULL, Address, AddressError, parse_address, parse_domain
 from netsvc.mail.reply import (
@@ -24,12 +24,13 @@ from netsvc.mail.reply import (
     UNKNOWN_PARAMETER,
     Reply,
 )
-from netsvc.smtp.events import BODY_TYPES, MAX_NAME, Greeted, RecipientGiven, SenderGiven
+from netsvc.smtp.events import BODY_TYPES, MAX_NAME, DataRequested, Event, Greeted, RecipientGiven, SenderGiven
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 VERBS = frozenset({"EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT"})
+_BARE = frozenset({"DATA", "RSET", "QUIT"})
 NOT_OFFERED = frozenset({"AUTH", "BDAT", "BURL", "ETRN", "LHLO", "SAML", "SEND", "SOML", "STARTTLS", "TURN"})
 """Commands that are known and not offered: 502 rather than 500."""
 HTTP_VERBS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -38,7 +39,8 @@ _NAME = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _QUOTED_PATH = re.compile(r'"(?:[^"\\]|\\.)*"[^>"]*>')
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _DIGITS = re.compile(r"[0-9]{1,20}")
-_CACHED_PATHS = 1024
+_CACHED_LINES = 4096
+_CACHED_LENGTH = 120
 
 
 class CommandError(Exception):
@@ -86,6 +88,37 @@ def split(line: bytes) -> tuple[str, str]:
     return verb, argument.rstrip(" ")
 
 
+class Line(NamedTuple):
+    """A command line: its verb in capitals, and the event it is, None for a command that asks nobody."""
+
+    verb: str
+    event: Event | None = None
+
+
+def parse(line: bytes) -> Line:
+    """Return what a line without its CR LF says.  Raises CommandError.
+
+    The verb may be one that is not in VERBS.  Short lines are remembered: the same few come again and again.
+    """
+    return _remembered(line) if len(line) <= _CACHED_LENGTH else _parse(line)
+
+
+def _parse(line: bytes) -> Line:
+    verb, argument = split(line)
+    if verb == "MAIL":
+        return Line(verb, parse_mail(argument))
+    if verb == "RCPT":
+        return Line(verb, parse_rcpt(argument))
+    if verb in {"EHLO", "HELO"}:
+        return Line(verb, parse_hello(verb, argument))
+    if argument and verb in _BARE:
+        raise CommandError(_USAGE[verb])
+    return Line(verb, DataRequested() if verb == "DATA" else None)
+
+
+_remembered = lru_cache(_CACHED_LINES)(_parse)
+
+
 def parse_hello(verb: str, argument: str) -> Greeted:
     """Parse what follows EHLO or HELO: a domain, an address literal, or the odd name a client has for itself."""
     if not argument or len(argument) > MAX_NAME or not _NAME.fullmatch(argument):
@@ -125,12 +158,6 @@ def parse_rcpt(argument: str) -> RecipientGiven:
     return RecipientGiven(path)
 
 
-def refuse_argument(verb: str, argument: str) -> None:
-    """Refuse an argument to a command that has none.  Raises CommandError."""
-    if argument:
-        raise CommandError(_USAGE[verb])
-
-
 def _divide(verb: str, keyword: str, argument: str) -> tuple[str, str]:
     """Return (text between < and >, text of the parameters)."""
     start = len(keyword)
@@ -165,12 +192,10 @@ def _parsed(parse: Callable[[str], Address], text: str, refusal: Reply) -> Addre
         raise CommandError(refusal.fill(why=e)) from None
 
 
-@lru_cache(_CACHED_PATHS)
 def _reverse_path(text: str) -> Address:
     return _address(text) if text else NULL
 
 
-@lru_cache(_CACHED_PATHS)
 def _forward_path(text: str) -> Address:
     if text.lower() == "postmaster":
         return Address(text, "")

@@ -40,7 +40,7 @@ from netsvc.smtp.transparency import BARE_NEWLINE_CHOICES, REJECT, ContentReceiv
 _WIRE = {id(row): bytes(row) for row in r.TABLE.values()}
 """The wire form of the table's rows; they live as long as the process, so that an id means one row."""
 
-_SELF_ANSWERED = {"NOOP": r.OK, "VRFY": r.CANNOT_VERIFY, "HELP": r.HELP}
+_SELF_ANSWERED = {"NOOP": bytes(r.OK), "VRFY": bytes(r.CANNOT_VERIFY), "HELP": bytes(r.HELP)}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ class Terms:
     def greeting(self) -> bytes:
         """The reply to a connection."""
         return bytes(r.GREETING.fill(hostname=self.hostname))
+
+    @cached_property
+    def bye(self) -> bytes:
+        """The reply to QUIT."""
+        return bytes(r.BYE.fill(hostname=self.hostname))
 
     @cached_property
     def hello(self) -> bytes:
@@ -179,18 +184,20 @@ class ServerSession:
         asked = self._asked
         if asked is None:
             raise AnswerError("no event asks")
-        if reply.positive and (reply.code == r.START_MAIL.code) != isinstance(asked, DataRequested):
+        kind = type(asked)
+        code = reply.code
+        if code < 400 and (code == 354) != (kind is DataRequested):
             raise AnswerError("354 accepts DATA, and DATA alone")
         self._asked = None
-        if isinstance(asked, Greeted) and reply.positive:
+        if code < 400 and isinstance(asked, Greeted):
             self._out.append(self.terms.extended_hello if asked.extended else self.terms.hello)
         else:
             self._out.append(_WIRE.get(id(reply)) or bytes(reply))
-        if reply.code == r.SHUTTING_DOWN.code:
+        if code == 421:
             self._end("refused")
-        elif reply.positive or isinstance(asked, ContentEnded):
+        elif code < 400 or kind is ContentEnded:
             self._accepted(asked)
-        elif isinstance(asked, RecipientGiven):
+        elif kind is RecipientGiven:
             self._refused = True
 
     def close(self, reply: r.Reply, why: str) -> None:
@@ -205,36 +212,31 @@ class ServerSession:
     def _command(self, line: bytes) -> Event | None:
         """Return the event a command is, None when it is answered already.  Raises CommandError."""
         self.commands += 1
-        verb, argument = grammar.split(line)
+        verb, event = grammar.parse(line)
         refused = states.REFUSED[self.state].get(verb)
         if refused is not None:
             if verb == "DATA" and self._refused:
                 refused = r.NO_VALID_RECIPIENTS
             raise CommandError(refused)
-        if verb == "RCPT":
-            return self._recipient(argument)
-        if verb == "MAIL":
-            return self._sender(argument)
-        if verb == "DATA":
-            grammar.refuse_argument(verb, argument)
-            return DataRequested()
-        if verb in {"EHLO", "HELO"}:
-            return grammar.parse_hello(verb, argument)
-        self._simple(verb, argument)
-        return None
+        if event is None:
+            self._simple(verb)
+        elif verb == "MAIL":
+            self._check_size(event)
+        elif verb == "RCPT" and len(self.recipients) >= self.terms.max_recipients:
+            self._out.append(_WIRE[id(r.TOO_MANY_RECIPIENTS)])
+            return None
+        return event
 
-    def _simple(self, verb: str, argument: str) -> None:
+    def _simple(self, verb: str) -> None:
         """Answer a command that asks nobody.  Raises CommandError."""
         answer = _SELF_ANSWERED.get(verb)
         if answer is not None:
-            self._out.append(_WIRE[id(answer)])
+            self._out.append(answer)
         elif verb == "QUIT":
-            grammar.refuse_argument(verb, argument)
-            self._out.append(bytes(r.BYE.fill(hostname=self.terms.hostname)))
+            self._out.append(self.terms.bye)
             self._end("quit")
         elif verb == "RSET":
-            grammar.refuse_argument(verb, argument)
-            self._out.append(_WIRE[id(r.OK)])
+            self._out.append(_SELF_ANSWERED["NOOP"])
             self._reset(states.AFTER_RESET[self.state])
         elif self.commands == 1 and verb in grammar.HTTP_VERBS:
             self._out.append(_WIRE[id(r.NOT_SMTP)])
@@ -243,19 +245,10 @@ class ServerSession:
             known = verb in grammar.VERBS or verb in grammar.NOT_OFFERED
             raise CommandError(r.NOT_IMPLEMENTED if known else r.UNKNOWN_COMMAND)
 
-    def _sender(self, argument: str) -> SenderGiven:
-        event = grammar.parse_mail(argument)
+    def _check_size(self, event: Event) -> None:
         limit = self.terms.max_message_size
-        if limit and event.size > limit:
+        if limit and isinstance(event, SenderGiven) and event.size > limit:
             raise CommandError(r.MESSAGE_TOO_LARGE.fill(limit=limit))
-        return event
-
-    def _recipient(self, argument: str) -> RecipientGiven | None:
-        event = grammar.parse_rcpt(argument)
-        if len(self.recipients) >= self.terms.max_recipients:
-            self._out.append(_WIRE[id(r.TOO_MANY_RECIPIENTS)])
-            return None
-        return event
 
     def _next_content(self, content: ContentReceiver) -> Event | Pause:
         if not content.ended:

@@ -21,13 +21,13 @@ in none (NOOP, VRFY, HELP, ...) are always allowed and move nothing.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from netsvc.mail.reply import BAD_SEQUENCE, Reply
 from netsvc.smtp.events import ContentEnded, DataRequested, Event, Greeted, RecipientGiven, SenderGiven
 
 
-class State(Enum):
+class State(StrEnum):
     """A state; its value is the word sessions are listed with."""
 
     CONNECTED = "connect"
