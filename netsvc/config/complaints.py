@@ -76,7 +76,7 @@ class Complaints:
     def check(self) -> None:
         """Raise ConfigError when anything was found."""
         if self.found:
-            raise ConfigError(self.found)
+            raise ConfigError(sorted(self.found, key=lambda complaint: (complaint.where != self.where, complaint.line)))
 
 
 def show_path(path: Iterable[str]) -> str:

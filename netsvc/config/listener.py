@@ -65,14 +65,14 @@ def read_listener(
         )
         return None
     where = f"--listen {name}" if endpoint is not None else ""
+    settings: dict[str, Any] = {setting.name: _take(reader, setting) for setting in maker.settings}
+    settings["listener"] = name
+    reader.finish()
     try:
         checked = check_endpoint(endpoint or own or maker.default_endpoint)
     except ValueFaultError as fault:
         complaints.add(("listeners", name, "endpoint"), fault.text, fault.remedy, where)
         return None
-    settings: dict[str, Any] = {setting.name: _take(reader, setting) for setting in maker.settings}
-    reader.finish()
-    settings["listener"] = name
     if CLEARTEXT in settings and not checked.is_local and not settings[CLEARTEXT] and checked.kind != "systemd":
         complaints.add(
             ("listeners", name, "endpoint"),

@@ -128,7 +128,7 @@ class _SiteReader:
             for address in addresses:
                 domain = address.rpartition("@")[2]
                 path = ("site", place, address) if place == "aliases" else ("site", place)
-                if domain not in domains:
+                if domain not in domains and "domains" not in self._top.wrong:
                     self._complaints.add(
                         path, f"{quote(address)}: {domain} is not one of domains", f'add "{domain}" to site.domains'
                     )

@@ -29,7 +29,10 @@ class Later:
 
 
 class TableReader:
-    """Reads the table ``data`` at ``path``.  ``later`` names keys that are known but not yet supported."""
+    """Reads the table ``data`` at ``path``.  ``later`` names keys that are known but not yet supported.
+
+    ``wrong`` are the keys whose values were refused: what stands beside them cannot be judged.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class TableReader:
         self._data = data
         self._later = later or {}
         self._known: set[str] = set()
+        self.wrong: set[str] = set()
 
     def complain(self, key: str, text: str, remedy: str = "") -> None:
         """Note what is wrong with ``key``; "" is the table itself."""
@@ -57,6 +61,7 @@ class TableReader:
             return read(self._data[key])
         except ValueFaultError as fault:
             self.complain(key, fault.text, fault.remedy)
+            self.wrong.add(key)
             return default
 
     def table(self, key: str) -> Mapping[str, Any] | None:
