@@ -28,6 +28,7 @@ COLUMN_TYPES = (
     "enum",
     "list",
     "bool",
+    "lines",
     "rows",
     "map",
     "base64",
@@ -92,8 +93,11 @@ class Column:
 
     ``name`` is its key in machine mode, ``type`` of COLUMN_TYPES (in rows a time is int ms since 1970, a duration int
     ms, a size int octets; None: absent).  ``title`` heads it in the table people see, "" keeps it out of there;
-    ``show`` refines how a person sees it: relative or clock (times), percent, right.  ``shrink`` says how gladly it is
-    cut when the table is too wide, 0 never.
+    ``show`` refines how a person sees it: relative or clock (times), percent, path (empty is ``<>``).  ``shrink`` says
+    how gladly it is cut when the table is too wide, 0 never.  ``inner`` is the table of the rows in a column of type
+    rows; lines are a list of str.
+
+    Columns named ``a+b`` (several values side by side) or ``a/3`` (one of a list) are for people only.
     """
 
     name: str
@@ -103,6 +107,7 @@ class Column:
     show: str = ""
     shrink: int = 0
     words: tuple[str, ...] = ()
+    inner: Table | None = None
 
     def __post_init__(self) -> None:
         """Refuse a type that nobody renders."""
@@ -117,6 +122,11 @@ class Table:
     schema: str
     columns: tuple[Column, ...]
     help: str = ""
+
+    @property
+    def fields(self) -> tuple[Column, ...]:
+        """The columns machine mode has."""
+        return tuple(c for c in self.columns if "+" not in c.name and "/" not in c.name)
 
     @property
     def shown(self) -> tuple[Column, ...]:
@@ -136,8 +146,8 @@ class Word:
 class Arg:
     """A value in a command.
 
-    ``kind`` is of ARG_KINDS: word (bare word), text (bare word or quoted), int, size (octets), duration (ms), id (text of
-    an id or its beginning), address, domain, name (an account's), choice (one of ``words``), secret (never shown nor
+    ``kind`` is of ARG_KINDS: word (bare word), text (bare word or quoted), int, size (octets), duration (ms), id (text
+    of an id or its beginning), address, domain, name (an account's), choice (one of ``words``), secret (never shown nor
     kept), rest (all up to the pipe).  ``name`` is the key of the value in ``Call.args``; ``label`` is shown by ``?``.
     """
 
