@@ -140,7 +140,7 @@ _RECIPIENT = (
 )
 
 QUEUE = (
-    Field("id", "id", "message, or item MESSAGE.n", "id=01ARZ3NDEKTSV.1"),
+    Field("id", "id", "message, or item MESSAGE.n", "id=01ARZ3NDEKTSV.1", aliases=("msg",)),
     Field("state", "enum", "where it stands", "state=deferred", words=STATES),
     *_RECIPIENT,
     *_SENDER,
@@ -166,7 +166,7 @@ QUEUE = (
     Field("held-why", "text", "the reason of the hold", "held-why~INC-812"),
 )
 HISTORY = (
-    Field("id", "id", "message, or item MESSAGE.n", "id=01ARZ3NDEKTSV"),
+    Field("id", "id", "message, or item MESSAGE.n", "id=01ARZ3NDEKTSV", aliases=("msg",)),
     Field("result", "enum", "how it ended", "result=bounced", words=RESULTS),
     Field("done", "time", "when it ended", "done>-1h"),
     Field("queued", "time", "when it was accepted", "queued>yesterday"),

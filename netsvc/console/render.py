@@ -213,7 +213,7 @@ def list_lines(table: Table, row: Row, now_ms: int) -> list[str]:
     for column in fields:
         value = row[column.name]
         if column.type == "lines":
-            out += [f"{column.name}:", *(escape(str(line), MAX_TEXT) for line in value)]
+            out += [f"{column.name}:", *("  " + escape(line, MAX_TEXT) for line in lines_of(value))]
             continue
         text = human(value, column, now_ms)
         if column.type == "time":
@@ -229,6 +229,11 @@ def _until(value: int, now_ms: int) -> str:
 def inner_rows(table: Table, row: Row) -> list[tuple[Column, Sequence[Row]]]:
     """Return the columns of ``row`` that hold rows themselves."""
     return [(c, row[c.name]) for c in table.fields if c.type == "rows" and c.inner is not None and row.get(c.name)]
+
+
+def lines_of(value: Any) -> list[str]:
+    """Return a value of type lines as its lines: it is a sequence of them, or one text with LF between."""
+    return value.split("\n") if isinstance(value, str) else [str(line) for line in value]
 
 
 def machine_row(table: Table, row: Row) -> dict[str, Any]:
@@ -250,7 +255,7 @@ def machine(value: Any, column: Column) -> Any:
     if kind == "bool":
         return bool(value)
     if kind == "lines":
-        return "\n".join(escape(str(line)) for line in value)
+        return "\n".join(escape(line) for line in lines_of(value))
     return _safe(value)
 
 
