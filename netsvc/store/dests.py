@@ -24,6 +24,10 @@ class Dests:
         self._new_ids = new_ids
         self._ids: dict[str, int] = {}
 
+    def forget(self) -> None:
+        """Forget all: a unit of work was undone, and maybe with it the row of one that is remembered."""
+        self._ids.clear()
+
     def ids(self, tx: Tx, hops: Iterable[Hop]) -> dict[str, int]:
         """Return {key: id} of ``hops``, storing those that are new."""
         wanted = {hop.key: hop for hop in hops}
@@ -38,7 +42,6 @@ class Dests:
         if missing:
             missing.sort()
             found = self._find(tx, missing)
-            # Only committed rows are remembered: what is made below may still be rolled back.
             if len(self._ids) > CACHE:
                 self._ids.clear()
             self._ids.update(found)

@@ -9,7 +9,7 @@ they are returned).  Work must be plain and short: it holds up all who wait.
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol, TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -54,6 +54,8 @@ class Engine:
         self._lanes: list[Lane] = []
         self._batches: list[Batches] = []
         self._readers: Readers | None = None
+        self._forgets: list[Callable[[], None]] = []
+        self._wakes: list[Callable[[], None]] = []
         self.outbox: Outbox | None = None
 
     def now(self) -> int:
@@ -116,6 +118,7 @@ class Engine:
         try:
             self._batches = [Batches(self.links.writer(), self.clock) for _ in range(self.links.lanes)]
             for batches in self._batches:
+                batches.undone = self._forgets
                 batches.link.open()
             outer = self.links.clock()
             if outer is not None:
@@ -193,6 +196,22 @@ class Engine:
             assert self._readers is not None
             self._readers.put(unit)
         return unit.deferred
+
+    def when_undone(self, forget: Callable[[], None]) -> None:
+        """Have ``forget()`` called, in a storage thread, whenever a unit of work was rolled back.
+
+        For caches filled within units of work.  Call it before ``open``.
+        """
+        self._forgets.append(forget)
+
+    def when_woken(self, callback: Callable[[], None]) -> None:
+        """Have ``callback()`` called, in the reactor's thread, whenever work may have come due."""
+        self._wakes.append(callback)
+
+    def wake(self) -> None:
+        """Say, in the reactor's thread, that work may have come due: after an accept, a retry, a release."""
+        for callback in self._wakes:
+            callback()
 
     def figures(self) -> dict[str, Any]:
         """Return what an operator asks for about the engine."""

@@ -22,6 +22,7 @@ from netsvc.store.tx import BULK, CommitFailedError, Link, Tx, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from netsvc.store.ticks import Clock
 
 BATCH = 128
@@ -89,6 +90,8 @@ class Batches:
         """Run on ``link``."""
         self.link = link
         self._clock = clock
+        self.undone: list[Callable[[], None]] = []
+        """Called whenever something was rolled back: what was remembered of it must be forgotten."""
         self.commits = 0
         self.failures = 0
 
@@ -109,6 +112,7 @@ class Batches:
                 self.link.commit()
             except Exception as error:  # noqa: BLE001  whatever a unit or a driver raises is told to who asked
                 verdict = self.link.failed(error, committing=committing)
+                self._undo()
                 if verdict is Verdict.UNIT and not apart:
                     if len(batch) == 1:
                         return [(batch[0].deferred, error)]
@@ -124,6 +128,10 @@ class Batches:
                     return [(unit.deferred, why) for unit in batch]
             self.commits += 1
             return done
+
+    def _undo(self) -> None:
+        for forget in self.undone:
+            forget()
 
     def _together(self, tx: Tx, batch: list[Unit], done: list[Done]) -> None:
         groups: dict[Callable[..., Any], list[Unit]] = {}
@@ -147,6 +155,7 @@ class Batches:
                 if not self.link.spares(error):
                     raise
                 self.link.forget(keep=False)
+                self._undo()
                 result = error
             else:
                 self.link.forget(keep=True)

@@ -37,12 +37,7 @@ WORDS = {
     Fault.LOOP: "loop",
     Fault.EXPIRED: "expired",
 }
-_DNS = (
-    ("nxdomain", "dns nxdomain"),
-    ("servfail", "dns servfail"),
-    ("timeout", "dns timeout"),
-    ("timed out", "dns timeout"),
-)
+_DNS = {"nxdomain": "dns nxdomain", "servfail": "dns servfail", "timeout": "dns timeout", "timed out": "dns timeout"}
 
 # One pass, one alternative each, no quantifier within a quantifier.
 _VARYING = re.compile(
@@ -78,7 +73,7 @@ def form(outcome: Outcome) -> str:
     fault = outcome.fault
     if fault is Fault.DNS:
         low = outcome.reply.lower()
-        return next((word for mark, word in _DNS if mark in low), WORDS[fault])
+        return next((word for mark, word in _DNS.items() if mark in low), WORDS[fault])
     if fault in WORDS:
         return WORDS[fault]
     if fault is Fault.LOCAL and "quota" in outcome.reply.lower():
@@ -103,6 +98,10 @@ class Reasons:
         self._seen: dict[int, int] = {}
         self._forms: dict[tuple[int, int, str, str], int] = {}
         self.full = False
+
+    def forget(self) -> None:
+        """Forget all: a unit of work was undone, and maybe with it the row of one that is remembered."""
+        self._seen.clear()
 
     def ids(self, tx: Tx, outcomes: list[Outcome]) -> list[int]:
         """Return the reason id of each outcome, 0 for those without a fault; new ones are stored by ``tx``."""
@@ -129,7 +128,6 @@ class Reasons:
         known = {row[0] for row in tx.among("SELECT id FROM reason WHERE id {ids}", sorted(samples))}
         if known:
             tx.among("UPDATE reason SET last_at = ? WHERE id {ids}", sorted(known), (tx.now,))
-        # Only what a committed unit has stored is remembered: this one may still be rolled back.
         self._seen.update(dict.fromkeys(known, tx.now))
         self.full = len(self._seen) >= FORMS
         new = [
@@ -138,4 +136,4 @@ class Reasons:
             if number not in known
         ]
         if new:
-            tx.insert(_REASON, new, "ON CONFLICT (id) DO NOTHING")
+            tx.insert(_REASON, sorted(new), "ON CONFLICT (id) DO NOTHING")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netsvc.records import StoreError
 from netsvc.store.tx import SqlRow, Table, Tx, Verdict
@@ -158,7 +158,6 @@ class SqliteTx:
         """Delete bodies."""
         self._link.body_begin()
         self._link.body.executemany("DELETE FROM blob_chunk WHERE blob_id = ?", [(i,) for i in blob_ids])
-        self._link.body_due = True
 
     def chunk(self, blob_id: int, n: int) -> bytes | None:
         """Return piece ``n`` of a body."""

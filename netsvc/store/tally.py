@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 _C_DEST = table("c_dest", "node_id dest_id state n bytes")
 _C_REASON = table("c_reason", "node_id reason_id state n")
 _HEAD = table("dest_head", "dest_id next_due")
-_ADD_DEST = "ON CONFLICT (node_id, dest_id, state) DO UPDATE SET n = c_dest.n + excluded.n, bytes = c_dest.bytes + excluded.bytes"
+_ADD_DEST = (
+    "ON CONFLICT (node_id, dest_id, state)"
+    " DO UPDATE SET n = c_dest.n + excluded.n, bytes = c_dest.bytes + excluded.bytes"
+)
 _ADD_REASON = "ON CONFLICT (node_id, reason_id, state) DO UPDATE SET n = c_reason.n + excluded.n"
 _LOWER = "ON CONFLICT (dest_id) DO UPDATE SET next_due = excluded.next_due WHERE excluded.next_due < dest_head.next_due"
 

@@ -1,0 +1,202 @@
+"""Leasing deliveries to this node, and taking back the leases of a process or node that is gone.
+
+A row stores node and epoch; the lease is valid as long as the node's heartbeat
+is.  Attempts and crashes are counted before the attempt: ``crashes`` is set to
+0 by settling, so what it counts are attempts that ended the process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from netsvc.mail.message import Kind, Leased, State
+from netsvc.store.tally import Tally, lower_heads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netsvc.store.tx import SqlRow, Tx
+
+FAR = 1 << 62
+"""``next_due`` of a destination with nothing to do."""
+CRASHES = 3
+"""A delivery whose attempts ended the process so often is put on hold."""
+HELD_BY = "netsvc"
+HELD_WHY = "three attempts ended the process"
+RECYCLE_MS = 24 * 3_600_000
+MARK_HOLD = 1
+MARK_DELETE = 2
+SLICE = 5000
+
+OPEN_DEST = "(d.paused = 0 OR (d.pause_until <> 0 AND d.pause_until <= ?)) AND d.dead_until <= ? AND d.limit_until <= ?"
+"""Test of a destination ``d`` that may be tried now; three times the present time."""
+
+_PICK = {
+    "sqlite": (
+        "SELECT id FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+    ),
+    # The lower bound keeps the walk off index entries that are dead but not yet vacuumed.
+    "postgresql": (
+        "SELECT id FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ? AND due_at >="
+        " coalesce((SELECT next_due FROM dest_head WHERE dest_id = ?), 0)"
+        " ORDER BY due_at, id LIMIT ? FOR UPDATE SKIP LOCKED"
+    ),
+}
+_TAKE = (
+    "UPDATE delivery SET state = 2, prev_state = state, lease_node = ?, lease_epoch = ?, lease_at = ?,"
+    " attempts = attempts + 1, crashes = crashes + 1 WHERE id {ids}"
+    " RETURNING id, message_id, n, rcpt, domain, dest_id, route, kind, attempts, crashes, size, prev_state, orcpt,"
+    " notify, reason_id"
+)
+_MESSAGES = (
+    "SELECT id, hdr, blob_id, sender, received_at, expires_at, flags, msgid, envid, ret FROM message WHERE id {ids}"
+)
+_RAISE = (
+    "UPDATE dest_head SET next_due = coalesce((SELECT delivery.due_at FROM delivery"
+    " WHERE delivery.dest_id = dest_head.dest_id AND delivery.state IN (1,3) ORDER BY delivery.due_at LIMIT 1), ?)"
+    " WHERE dest_id {ids}"
+)
+
+
+def due(tx: Tx, limit: int) -> list[tuple[int, int]]:
+    """Return (dest_id, next_due) of destinations with work due, most overdue first."""
+    found = tx.rows(
+        "SELECT h.dest_id, h.next_due FROM dest_head h JOIN dest d ON d.id = h.dest_id"  # noqa: S608  texts of ours
+        f" WHERE h.next_due <= ? AND {OPEN_DEST} ORDER BY h.next_due LIMIT ?",
+        (tx.now, tx.now, tx.now, tx.now, limit),
+    )
+    return [(row[0], row[1]) for row in found]
+
+
+def next_due(tx: Tx) -> int | None:
+    """Return when the earliest destination can be tried, None when nothing waits."""
+    later = "max" if tx.dialect == "sqlite" else "greatest"
+    pause = "CASE WHEN d.paused = 0 THEN 0 WHEN d.pause_until = 0 THEN ? ELSE d.pause_until END"
+    at = tx.value(
+        f"SELECT min({later}(h.next_due, d.dead_until, d.limit_until, {pause}))"  # noqa: S608  texts of ours
+        " FROM dest_head h JOIN dest d ON d.id = h.dest_id",
+        (FAR,),
+    )
+    return None if at is None or at >= FAR else int(at)
+
+
+def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> list[Leased]:
+    """Lease up to n due deliveries of each (dest_id, n) of ``wants`` to ``node`` (id, epoch)."""
+    keys = _open_dests(tx, [dest_id for dest_id, n in wants if n > 0])
+    if not keys or not tx.value("SELECT 1 FROM node WHERE id = ? AND epoch = ? AND state = 1", node):
+        return []
+    ids: list[int] = []
+    pick = _PICK[tx.dialect]
+    for dest_id, n in sorted(wants):
+        if dest_id in keys:
+            bound = (dest_id, tx.now, n) if tx.dialect == "sqlite" else (dest_id, tx.now, dest_id, n)
+            ids.extend(row[0] for row in tx.rows(pick, bound))
+    taken = tx.among(_TAKE, ids, (*node, tx.now)) if ids else []
+    messages = {row[0]: row[1:] for row in tx.among(_MESSAGES, sorted({row[1] for row in taken}))} if taken else {}
+    tally = Tally()
+    out = []
+    for row in taken:
+        size, prev, reason = row[10], row[11], row[14]
+        tally.move(row[5], (prev, State.ACTIVE), (reason, reason), size)
+        out.append(_leased(row, messages[row[1]], keys[row[5]], node[1]))
+    tally.apply(tx, node[0])
+    raise_heads(tx, sorted(keys))
+    out.sort(key=lambda leased: leased.id)
+    return out
+
+
+def _leased(row: SqlRow, message: SqlRow, key: str, epoch: int) -> Leased:
+    number, message_id, n, rcpt, domain, dest_id, route, kind, attempts, crashes, size, prev, orcpt, notify, _ = row
+    hdr, blob_id, sender, received_at, expires_at, flags, msgid, envid, ret = message
+    return Leased(
+        id=number,
+        message_id=message_id,
+        n=n,
+        rcpt=rcpt,
+        domain=domain,
+        dest_id=dest_id,
+        dest_key=key,
+        route=route or "",
+        kind=Kind(kind),
+        attempts=attempts,
+        crashes=crashes - 1,
+        size=size,
+        prev_state=prev,
+        orcpt=orcpt or "",
+        notify=notify,
+        hdr=hdr or b"",
+        blob_id=blob_id,
+        sender=sender,
+        received_at=received_at,
+        expires_at=expires_at,
+        flags=flags,
+        msgid=msgid or "",
+        envid=envid or "",
+        ret=ret,
+        lease_epoch=epoch,
+    )
+
+
+def _open_dests(tx: Tx, ids: Sequence[int]) -> dict[int, str]:
+    if not ids:
+        return {}
+    now = tx.now
+    sql = f"SELECT d.id, d.key FROM dest d WHERE {OPEN_DEST} AND d.id {{ids}}"  # noqa: S608  texts of ours
+    return {row[0]: row[1] for row in tx.among(sql, ids, (now, now, now))}
+
+
+def raise_heads(tx: Tx, dest_ids: Sequence[int]) -> None:
+    """Set the heads of these destinations to what is really due first."""
+    if tx.dialect == "postgresql":
+        # Who accepts at the same time holds the row: look only after it has let go.
+        tx.among("SELECT 1 FROM dest_head WHERE dest_id {ids} ORDER BY dest_id FOR UPDATE", dest_ids)
+    tx.among(_RAISE, dest_ids, (FAR,))
+
+
+_FREE = (
+    "UPDATE delivery SET state = v.column2, due_at = v.column3, held_by = coalesce(v.column4, delivery.held_by),"
+    " held_why = coalesce(v.column5, delivery.held_why), prev_state = v.column6, purge_at = v.column7,"
+    " lease_node = 0, lease_epoch = 0, lease_at = 0, mark = 0, crashes = v.column8"
+    " FROM {v} WHERE delivery.id = v.column1"
+)
+
+
+def settle_state(now: int, state: int, mark: int) -> tuple[int, int, int]:
+    """Return (state, prev_state, purge_at) of an item that leaves ``active`` for ``state``, its ``mark`` honoured."""
+    if mark == MARK_DELETE:
+        return State.RECYCLED, state, now + RECYCLE_MS
+    if mark == MARK_HOLD:
+        return State.HOLD, state, 0
+    return state, 0, 0
+
+
+def free(tx: Tx, of: tuple[int, int], node_id: int, due_at: int) -> tuple[int, list[tuple[int, int]]]:
+    """Give back up to 5,000 leases of node ``of[0]`` of epochs below ``of[1]``, due at ``due_at``.
+
+    Return how many, and the (message id, n) of those put on hold because their attempts keep ending the process.
+    """
+    sql = (
+        "SELECT id, message_id, n, dest_id, size, prev_state, reason_id, crashes, mark FROM delivery"
+        " WHERE state = 2 AND lease_node = ? AND lease_epoch < ? ORDER BY id LIMIT ?"
+    )
+    if tx.dialect == "postgresql":
+        sql += " FOR UPDATE SKIP LOCKED"
+    tally = Tally()
+    dues: dict[int, int] = {}
+    held: list[tuple[int, int]] = []
+    updates: list[tuple[Any, ...]] = []
+    for number, message_id, n, dest_id, size, before, reason, crashes, mark in tx.rows(sql, (*of, SLICE)):
+        state, prev, purge_at = settle_state(tx.now, before or State.INCOMING, mark)
+        who = why = None
+        if crashes >= CRASHES and state in (State.INCOMING, State.DEFERRED):
+            held.append((message_id, n))
+            state, prev, who, why, crashes = State.HOLD, state, HELD_BY, HELD_WHY, 0  # noqa: PLW2901
+        updates.append((number, int(state), due_at, who, why, int(prev), purge_at, crashes))
+        tally.move(dest_id, (State.ACTIVE, state), (reason, reason), size)
+        if state in (State.INCOMING, State.DEFERRED):
+            dues[dest_id] = due_at
+    if updates:
+        tx.each(_FREE, "iiittiii", updates)
+        tally.apply(tx, node_id)
+        lower_heads(tx, dues)
+    return len(updates), held

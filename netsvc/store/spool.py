@@ -1,0 +1,226 @@
+"""The spool: what delivery and the mailbox service are promised (ISpool)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from netsvc.interfaces import IBodyReader, IBodyWriter, ISpool
+from netsvc.mail.reply import NO_SPACE, NOT_TAKEN, ReplyError
+from netsvc.store import leases
+from netsvc.store.accept import Accepting, Content, Incoming
+from netsvc.store.bodies import BodyReader, BodyWriter, read_blob
+from netsvc.store.dests import Dests
+from netsvc.store.reasons import Reasons
+from netsvc.store.settle import Settling
+from netsvc.store.tx import SETTLE, CommitFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.python.failure import Failure
+
+    from netsvc.mail.message import Leased, LocalDelivery, Message, NewDelivery
+    from netsvc.mail.outcome import Outcome, Report, Settled
+    from netsvc.store.engine import Engine
+    from netsvc.store.tx import Tx
+
+RECENT_OCTETS = 8 << 20
+RECENT_BODY = 64 << 10
+
+
+class Recent:
+    """Bodies accepted a moment ago, which are about to be read for their first attempt."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._bodies: OrderedDict[int, bytes] = OrderedDict()
+        self._octets = 0
+
+    def put(self, blob_id: int, data: bytes) -> None:
+        """Remember a small body; the oldest go."""
+        if len(data) > RECENT_BODY or blob_id in self._bodies:
+            return
+        self._bodies[blob_id] = data
+        self._octets += len(data)
+        while self._octets > RECENT_OCTETS:
+            self._octets -= len(self._bodies.popitem(last=False)[1])
+
+    def get(self, blob_id: int) -> bytes | None:
+        """Return a body that is remembered."""
+        return self._bodies.get(blob_id)
+
+
+def refusal(error: BaseException | None) -> ReplyError:
+    """Return the reply the client gets for what a unit of work failed with."""
+    if isinstance(error, ReplyError):
+        return error
+    full = isinstance(error, CommitFailedError) and error.full
+    reply = ReplyError(NO_SPACE if full else NOT_TAKEN, f"{type(error).__name__}: {error}")
+    reply.__cause__ = error
+    return reply
+
+
+def refused(failure: Failure) -> Failure:
+    """Fail with the reply the client gets."""
+    raise refusal(failure.value)
+
+
+@implementer(ISpool)
+class Spool:
+    """See ISpool."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Stand on ``engine``, not yet open."""
+        self._engine = engine
+        self._dests = Dests(engine.new_ids)
+        self._reasons = Reasons()
+        engine.when_undone(self._dests.forget)
+        engine.when_undone(self._reasons.forget)
+        self._accepting = Accepting(lambda: engine.node_id, engine.new_ids, self._dests, self._reasons)
+        self._take = self._accepting.run  # one bound method, so that what waits is gathered
+        self._settling = Settling(
+            lambda: (engine.node_id, engine.epoch), engine.new_ids, self._reasons, self._accepting
+        )
+        self._recent = Recent()
+        self._failing: set[int] = set()
+
+    def now(self) -> int:
+        """Return the store's clock."""
+        return self._engine.now()
+
+    def new_id(self) -> int:
+        """Return a fresh id."""
+        return self._engine.new_id()
+
+    def body(self) -> BodyWriter:
+        """Begin to receive a body."""
+        return BodyWriter(self._engine)
+
+    def accept(
+        self,
+        message: Message,
+        body: IBodyWriter | bytes,
+        deliveries: Sequence[NewDelivery],
+        local: Sequence[LocalDelivery],
+    ) -> Deferred[int]:
+        """Take responsibility; see ISpool."""
+        assert isinstance(body, (bytes, BodyWriter))
+        if isinstance(body, bytes):
+            content = Content(len(body), (body,))
+        elif body.blob_id:
+            return Deferred.fromCoroutine(self._accept_streamed(message, body, deliveries, local))
+        else:
+            content = Content(body.size, body.take())
+        return self._accept(Incoming(message, content, deliveries, local))
+
+    def _accept(self, item: Incoming) -> Deferred[int]:
+        done: Deferred[int] = self._engine.gather(self._take, item)
+        done.addErrback(refused)
+        if item.deliveries:
+            done.addCallback(self._accepted, item)
+        return done
+
+    def _accepted(self, number: int, item: Incoming) -> int:
+        content = item.content
+        if not content.blob_id:
+            self._recent.put(number, content.pieces[0] if content.pieces else b"")
+        self._engine.wake()
+        return number
+
+    async def _accept_streamed(
+        self,
+        message: Message,
+        body: BodyWriter,
+        deliveries: Sequence[NewDelivery],
+        local: Sequence[LocalDelivery],
+    ) -> int:
+        held = body.take()
+        await body.drained()
+        if body.error is not None:
+            body.discard()
+            raise refusal(body.error)
+        try:
+            content = Content(body.size, held, body.blob_id, body.chunks, body.generation, body.sha256)
+            return await self._accept(Incoming(message, content, deliveries, local))
+        except ReplyError:
+            body.discard()
+            raise
+
+    def due(self, limit: int) -> Deferred[list[tuple[int, int]]]:
+        """Say which destinations have work."""
+        return self._engine.read(lambda tx: leases.due(tx, limit))
+
+    def next_due(self) -> Deferred[int | None]:
+        """Say when to look again."""
+        return self._engine.read(leases.next_due)
+
+    def lease(self, wants: Sequence[tuple[int, int]]) -> Deferred[list[Leased]]:
+        """Lease due deliveries to this node."""
+        node = (self._engine.node_id, self._engine.epoch)
+        return self._engine.write(lambda tx: leases.lease(tx, node, wants), SETTLE)
+
+    def settle(self, outcomes: Sequence[Outcome], reports: Sequence[Report] = ()) -> Deferred[Settled]:
+        """Record what attempts came to."""
+        done = self._engine.write(lambda tx: self._settling.run(tx, outcomes, reports), SETTLE)
+        return done.addCallback(self._settled, bool(reports))
+
+    def _settled(self, settled: Settled, reports: bool) -> Settled:
+        if reports:
+            self._engine.wake()
+        return settled
+
+    def destination_failed(self, dest_id: int, until: int, outcome: Outcome) -> Deferred[int]:
+        """Mark a destination dead until ``until``."""
+
+        def work(tx: Tx) -> int:
+            self._reasons.ids(tx, [outcome])
+            streak = tx.value(
+                "UPDATE dest SET fail_streak = fail_streak + 1, dead_until = ? WHERE id = ? RETURNING fail_streak",
+                (until, dest_id),
+            )
+            return int(streak or 0)
+
+        self._failing.add(dest_id)
+        return self._engine.write(work, SETTLE)
+
+    def destination_ok(self, dest_id: int) -> Deferred[None]:
+        """Forget a destination's failures; free when this process has seen none since it began."""
+        if dest_id not in self._failing:
+            return succeed(None)
+
+        def work(tx: Tx) -> None:
+            tx.execute(
+                "UPDATE dest SET fail_streak = 0, dead_until = 0 WHERE id = ? AND fail_streak + dead_until <> 0",
+                (dest_id,),
+            )
+
+        def forget(_: None) -> None:
+            self._failing.discard(dest_id)
+
+        return self._engine.write(work, SETTLE).addCallback(forget)
+
+    def recall_failing(self, tx: Tx) -> None:
+        """Learn, while the store is opened, which destinations have failed before."""
+        self._failing.update(row[0] for row in tx.rows("SELECT id FROM dest WHERE fail_streak <> 0"))
+
+    def open_body(self, blob_id: int) -> Deferred[IBodyReader]:
+        """Read a body."""
+        data = self._recent.get(blob_id)
+        if data is not None:
+            kept: IBodyReader = BodyReader(self._engine, blob_id, len(data), data)
+            return succeed(kept)
+
+        def ready(found: tuple[int, bytes] | None) -> IBodyReader:
+            if found is None:
+                raise LookupError(f"there is no body {blob_id}")
+            return BodyReader(self._engine, blob_id, *found)
+
+        return self._engine.read(lambda tx: read_blob(tx, blob_id)).addCallback(ready)
+
+    def wake(self, callback: Callable[[], None]) -> None:
+        """Have ``callback()`` called when work may have come due."""
+        self._engine.when_woken(callback)
