@@ -336,12 +336,21 @@ def text_line(event: Mapping[str, Any]) -> str:
     return line
 
 
+def _is_chatter(event: Mapping[str, Any], threshold: Any) -> bool:
+    """Whether an event of somebody else's is left out: Twisted tells of every port and factory at level info."""
+    level = event.get("log_level", LogLevel.info)
+    if level < threshold:
+        return True
+    namespace = event.get("log_namespace", "")
+    return level is LogLevel.info and (namespace.startswith("twisted.") or namespace == "log_legacy")
+
+
 def file_observer(stream: IO[str], form: Callable[[Mapping[str, Any]], str], least: str = "info") -> ILogObserver:
     """Return an observer that writes lines to ``stream``; events of others below ``least`` are left out."""
     threshold = _TWISTED_LEVELS[least]
 
     def write(event: dict[str, Any]) -> None:
-        if "netsvc_record" not in event and event.get("log_level", threshold) < threshold:
+        if "netsvc_record" not in event and _is_chatter(event, threshold):
             return
         try:
             stream.write(form(event))
@@ -353,10 +362,20 @@ def file_observer(stream: IO[str], form: Callable[[Mapping[str, Any]], str], lea
     return cast("ILogObserver", write)
 
 
-def observer(stream: IO[str] | None = None) -> ILogObserver:
+def observer(stream: IO[str] | None = None, least: str = "info") -> ILogObserver:
     """Return the observer for ``stream`` (standard output): text when it is a terminal, JSON lines otherwise.
+
+    Of others' events those of ``least`` and above are written, and of Twisted's own chatter warnings and worse.
 
     ``twistd --logger netsvc.logbook.observer`` asks for it explicitly.
     """
     stream = sys.stdout if stream is None else stream
-    return file_observer(stream, text_line if stream.isatty() else json_line)
+    return file_observer(stream, text_line if is_terminal(stream) else json_line, least)
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Whether somebody may be looking at ``stream``."""
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False  # a rotating log file, or one that is closed

@@ -102,7 +102,7 @@ def _reader_of(setting: Setting) -> Callable[[object], Any]:
     read = plain.get(setting.type) or values.chosen(setting.choices)
 
     def checked(value: object) -> Any:
-        if (setting.name, value) in _LATER_CHOICES:
+        if isinstance(value, str) and (setting.name, value) in _LATER_CHOICES:
             raise ValueFaultError(f"{value} is not yet supported", f'write "{setting.default}"')
         result: Any = read(value)
         if setting.type in ("int", "size", "duration"):

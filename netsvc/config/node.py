@@ -172,7 +172,7 @@ class _Reader:
         top = self._top
         state = self._path("state", self._over.state, DEFAULT_STATE)
         control = top.take("control_socket", values.filled, "")
-        socket_path = self._folder / control if control else default_control_socket(state)
+        socket_path = self._beside(control) if control else default_control_socket(state)
         if len(os.fsencode(socket_path)) > MAX_UNIX_PATH:
             key = "control_socket" if control else "state"
             top.complain(
@@ -193,7 +193,7 @@ class _Reader:
             listeners=self._listeners(),
             site=self._site(),
             file=self._file,
-            password_file=self._folder / password_file if password_file else None,
+            password_file=self._beside(password_file) if password_file else None,
             log_level=top.take("log_level", values.chosen(LEVELS), "info"),
         )
         top.finish()
@@ -215,7 +215,10 @@ class _Reader:
         own = self._top.take(key, values.filled, "")
         if override:
             return Path(override).absolute()
-        return Path(os.path.normpath(self._folder / own)) if own else default
+        return self._beside(own) if own else default
+
+    def _beside(self, path: str) -> Path:
+        return Path(os.path.normpath(self._folder / path))
 
     def _auth(self) -> tuple[str, ...]:
         usual: tuple[str, ...] = ("store",)

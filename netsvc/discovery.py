@@ -1,0 +1,75 @@
+"""Which protocols there are: drop-ins in ``netsvc.plugins``, then in ``twisted.plugins`` (floor 7).
+
+A module that cannot be imported is told of by Twisted, with its traceback, and
+named here so that a listener that needs it can say why it is not there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from twisted.plugin import getPlugins
+
+import netsvc.plugins
+import twisted.plugins
+from netsvc.config.endpoint import check_endpoint
+from netsvc.interfaces import IProtocolMaker
+from netsvc.mail.escape import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+
+
+@dataclass(slots=True)
+class Protocols:
+    """What was found: ``makers`` by name, and ``broken`` {module: why} of our own plugin package."""
+
+    makers: dict[str, IProtocolMaker] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+
+def protocols() -> Protocols:
+    """Return the protocols there are.  Of two with one name the first found is taken, ours before others'."""
+    found = Protocols()
+    packages: Iterable[ModuleType] = (netsvc.plugins, twisted.plugins)
+    for package in packages:
+        for maker in getPlugins(IProtocolMaker, package):
+            fault = maker_fault(maker)
+            if fault:
+                found.broken[type(maker).__module__] = fault
+            else:
+                found.makers.setdefault(maker.name, maker)
+    for module in pkgutil.iter_modules(netsvc.plugins.__path__):
+        name = f"{netsvc.plugins.__name__}.{module.name}"
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # a stranger's module may even call sys.exit
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            found.broken[name] = _in_a_line(error)
+    return found
+
+
+def maker_fault(maker: object) -> str:
+    """Return what is wrong with a protocol plugin, "" when nothing is."""
+    name = getattr(maker, "name", None)
+    if not (isinstance(name, str) and name and name.isprintable()):
+        return "it has no name"
+    if not callable(getattr(maker, "make", None)):
+        return f"{name} has no make(house, settings)"
+    try:
+        names = [setting.name for setting in getattr(maker, "settings", ())]
+        check_endpoint(getattr(maker, "default_endpoint", ""))
+    except (AttributeError, TypeError, ValueError) as error:
+        return f"{name}: {_in_a_line(error)}"
+    if len(set(names)) != len(names) or {"protocol", "endpoint", "listener"} & set(names):
+        return f"{name} declares a setting twice, or one called protocol, endpoint or listener"
+    return ""
+
+
+def _in_a_line(error: BaseException) -> str:
+    return escape(f"{type(error).__name__}: {error}", 300)

@@ -1,0 +1,176 @@
+"""``twistd netsvc``: the command line, and the service it makes (floor 7).
+
+``Options`` reads and checks everything at once, so that a mistake ends the
+process before it has touched anything.  ``makeService`` hands what was read to
+``node``, which binds and serves; ``house`` names the concrete rooms.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin, findCheckerFactories
+from twisted.python import usage
+from twisted.python.logfile import LogFile
+
+from netsvc import __version__, logbook
+from netsvc.config.complaints import Complaint, ConfigError, ValueFaultError
+from netsvc.config.node import Overrides, Rooms, check_auth, load_node, parse_listen
+from netsvc.delivery.routing import check_pattern, parse_target
+from netsvc.discovery import protocols
+from netsvc.node import NodeService, complain_on_stderr
+from netsvc.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.logger import ILogObserver
+
+    from netsvc.config.node import NodeConfig
+    from netsvc.discovery import Protocols
+
+EX_CONFIG: Final = 78
+"""Exit status when the configuration cannot be used (sysexits.h)."""
+OUR_CHECKERS: Final = ("store", "passwd")
+
+
+class Options(usage.Options, AuthOptionMixin):
+    """What stands behind ``twistd netsvc``.  After parsing, ``node`` is the checked NodeConfig."""
+
+    supportedInterfaces = (IUsernamePassword,)
+    synopsis = "[options]"
+    longdesc = (
+        "A mail service: SMTP in, kept safely, delivered or relayed, and a console that answers what operators ask."
+    )
+    optParameters: Final = [
+        ["config", "c", None, "Node file; /etc/netsvc/netsvc.toml if it exists, else built-in defaults."],
+        ["state", None, None, "Folder of the database, bodies and keys (overrides `state`)."],
+        ["hostname", None, None, "Our name in banners and Received fields (overrides `hostname`)."],
+        ["store", None, None, "sqlite, or postgresql://user@host/database (overrides `store`)."],
+    ]
+    optFlags: Final = [["check", None, "Read and check everything, print what would run, touch nothing."]]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Twisted's has no types
+        self.listen: dict[str, str] = {}
+        self.specs: list[str] = []
+        self.node: NodeConfig | None = None
+        self.protocols: Protocols | None = None
+
+    def opt_listen(self, word: str) -> None:
+        """NAME=ENDPOINT: override or add a listener, as in smtp=tcp:2525:interface=127.0.0.1."""
+        try:
+            name, endpoint = parse_listen(word)
+        except ValueFaultError as fault:
+            raise usage.UsageError(f"--listen {fault.text}; {fault.remedy}") from None
+        self.listen[name] = endpoint
+
+    def opt_auth(self, description: str) -> None:
+        """Way to log in, tried in the order given: store, or passwd:PATH.  See --help-auth."""
+        try:
+            self.specs.append(check_auth(description, Path.cwd()))
+        except ValueFaultError as fault:
+            raise usage.UsageError(f"--auth {description}: {fault.text}; {fault.remedy}") from None
+        AuthOptionMixin.opt_auth(self, description)  # type: ignore[no-untyped-call] # Twisted's has no types
+
+    def _checkerFactoriesForOptHelpAuth(self) -> list[Any]:
+        """List what --help-auth shows: ours, since others are refused."""
+        found = findCheckerFactories()  # type: ignore[no-untyped-call] # Twisted's has no types
+        return [factory for factory in found if factory.authType in OUR_CHECKERS]
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        sys.stdout.write(f"netsvc {__version__}\n")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Read and check the configuration; exits with EX_CONFIG and every complaint when it cannot be used."""
+        self.protocols = protocols()
+        overrides = Overrides(self["state"], self["hostname"], self["store"], self.listen, self.specs)
+        rooms = Rooms(self.protocols.makers, _check_route)
+        try:
+            self.node = load_node(Path(self["config"]) if self["config"] else None, overrides, rooms)
+        except ConfigError as error:
+            for complaint in _with_broken(error.complaints, self.protocols):
+                complain_on_stderr(str(complaint))
+            raise SystemExit(EX_CONFIG) from None
+        if self["check"]:
+            sys.stdout.write(report(self.node, self.protocols))
+            raise SystemExit(0)
+        if self.parent is not None:
+            _choose_logger(self.parent, self.node.log_level)
+
+
+def _check_route(pattern: str, target: str) -> None:
+    check_pattern(pattern)
+    parse_target(target)
+
+
+def _with_broken(complaints: tuple[Complaint, ...], found: Protocols) -> list[Complaint]:
+    """Return the complaints, and where a protocol is missed, what is wrong with plugins that do not load."""
+    extra = []
+    if any(complaint.key.endswith(".protocol") for complaint in complaints):
+        extra = [
+            Complaint(module, 0, "", f"this plugin is broken: {why}", "its traceback is above; mend or remove it")
+            for module, why in found.broken.items()
+        ]
+    return [*complaints, *extra]
+
+
+def _choose_logger(twistd: Mapping[str, Any], level: str) -> None:
+    """Have twistd log by our observer, unless it was told of another or of syslog.
+
+    It asks for the observer after it has read its options and before it becomes a daemon; where the log goes
+    (``--logfile``, standard output with ``-n``, twistd.log) stays as twistd has it.
+    """
+    if "logger" not in twistd or twistd["logger"] or twistd.get("syslog"):
+        return
+    twistd["logger"] = lambda: log_observer(twistd, level)  # type: ignore[index] # a usage.Options
+
+
+def log_observer(twistd: Mapping[str, Any], level: str) -> ILogObserver:
+    """Return our observer for the place twistd's options name."""
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
+    if name == "-":
+        if not twistd.get("nodaemon"):
+            raise SystemExit("Daemons cannot log to standard output: give --logfile or -n")
+        return logbook.observer(sys.stdout, level)
+    return logbook.observer(_log_file(name), level)
+
+
+def _log_file(name: str) -> IO[str]:
+    """Return the log file ``name``; SIGUSR1 rotates it, as twistd's own."""
+    import signal  # noqa: PLC0415 - only daemons and --logfile come here
+
+    from twisted.internet import reactor  # noqa: PLC0415 - installed by importing it, so never at module level
+
+    file: Any = LogFile.fromFullPath(name)  # type: ignore[no-untyped-call] # Twisted's has no types
+    if not signal.getsignal(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.rotate))  # type: ignore[attr-defined] # chosen at run time
+    stream: IO[str] = file
+    return stream
+
+
+def makeService(options: Options) -> NodeService:
+    """Return the service for checked ``options``."""
+    from twisted.internet import reactor  # noqa: PLC0415 - installed by importing it, so never at module level
+
+    from netsvc.house import open_house  # noqa: PLC0415 - the rooms are imported when they are needed, not for --help
+
+    if options.node is None or options.protocols is None:
+        raise usage.UsageError("the options have not been parsed")
+    book = logbook.Logbook(options.node.log_level)
+    book.from_thread = reactor.callFromThread  # type: ignore[attr-defined] # chosen at run time
+    service = NodeService(options.node, options.protocols.makers, open_house, book, reactor)
+    twistd: Mapping[str, Any] = options.parent or {}
+    service.before_giving_up = lambda: _remove_pidfile(twistd.get("pidfile"))
+    return service
+
+
+def _remove_pidfile(name: str | None) -> None:
+    """Remove the pidfile twistd wrote: it does not when a start ends by SystemExit."""
+    if name:
+        Path(name).unlink(missing_ok=True)
