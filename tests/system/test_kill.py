@@ -105,7 +105,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_twice_in_a_mailbox(make_ser
     assert not lost, f"{len(lost)} of {len(load.acknowledged)} acknowledged messages are lost"
     assert max(found.values()) == 1, [mark for mark, n in found.items() if n > 1]
     assert not load.surprises, load.surprises[:3]
-    print(f"{KILLS} kills: {len(load.acknowledged)} acknowledged, 0 lost, 0 twice")  # noqa: T201 - for -s
+    print(f"{KILLS} kills: {len(load.acknowledged)} acknowledged, 0 lost, 0 twice")
 
 
 def test_acknowledged_mail_is_relayed_at_least_once(make_service, make_sink):
