@@ -299,9 +299,12 @@ def _foreign(event: Mapping[str, Any]) -> Record:
     """Return a record of an event that was not ours: Twisted's, a library's, a print."""
     level = event.get("log_level")
     word = "error" if level is LogLevel.critical else getattr(level, "name", "info")
-    text = formatEvent(dict(event)) or ""
-    if not text and "log_failure" in event:
-        text = str(event["log_failure"].value)
+    failure = _failure_of(event)
+    if failure is None:
+        text = formatEvent(dict(event)) or ""
+    else:
+        why = event.get("why") or (event.get("log_format") and "log_text" not in event and formatEvent(dict(event)))
+        text = f"{why or 'unhandled error'}: {type(failure.value).__name__}: {failure.value}"
     record: Record = {
         "time": int(event.get("log_time", 0) * 1000),
         "level": word if word in LEVELS else "info",
@@ -309,6 +312,12 @@ def _foreign(event: Mapping[str, Any]) -> Record:
     }
     record["text"] = escape(text, LIMIT)
     return record
+
+
+def _failure_of(event: Mapping[str, Any]) -> Failure | None:
+    """Return what went wrong, from an event of twisted.logger or of twisted.python.log."""
+    failure = event.get("log_failure") or event.get("failure")
+    return failure if isinstance(failure, Failure) else None
 
 
 def _traceback(failure: Failure) -> str:
@@ -320,8 +329,9 @@ def json_line(event: Mapping[str, Any]) -> str:
     """Return a twisted.logger event as one line of JSON, LF ended."""
     record = dict(event.get("netsvc_record") or _foreign(event))
     record["time"] = stamp(record["time"])
-    if event.get("log_failure") is not None:
-        record["traceback"] = _traceback(event["log_failure"])
+    failure = _failure_of(event)
+    if failure is not None:
+        record["traceback"] = _traceback(failure)
     return _encode(record) + "\n"
 
 
@@ -329,8 +339,9 @@ def text_line(event: Mapping[str, Any]) -> str:
     """Return a twisted.logger event as one line of text, LF ended; a traceback follows in indented lines."""
     record = event.get("netsvc_record") or _foreign(event)
     line = f"{_second(record['time'] // 1000)}Z {record['level']:<5} {record_words(record)}\n"
-    if event.get("log_failure") is not None:
-        for row in _traceback(event["log_failure"]).split("\n"):
+    failure = _failure_of(event)
+    if failure is not None:
+        for row in _traceback(failure).split("\n"):
             if row:
                 line += f"\t{escape(row, LIMIT)}\n"
     return line

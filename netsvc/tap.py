@@ -101,7 +101,7 @@ class Options(usage.Options, AuthOptionMixin):
             sys.stdout.write(report(self.node, self.protocols))
             raise SystemExit(0)
         if self.parent is not None:
-            _choose_logger(self.parent, self.node.log_level)
+            LOG_PLACE.choose(self.parent, self.node.log_level)
 
 
 def _check_route(pattern: str, target: str) -> None:
@@ -120,25 +120,35 @@ def _with_broken(complaints: tuple[Complaint, ...], found: Protocols) -> list[Co
     return [*complaints, *extra]
 
 
-def _choose_logger(twistd: Mapping[str, Any], level: str) -> None:
-    """Have twistd log by our observer, unless it was told of another or of syslog.
+class _LogPlace:
+    """Where the log goes: what twistd's own options say, by our observer.
 
-    It asks for the observer after it has read its options and before it becomes a daemon; where the log goes
-    (``--logfile``, standard output with ``-n``, twistd.log) stays as twistd has it.
+    twistd takes the name of a callable, imports it after all options are read, and calls it before it becomes a
+    daemon; ``--logfile``, standard output with ``-n`` and twistd.log keep their meaning.
     """
-    if "logger" not in twistd or twistd["logger"] or twistd.get("syslog"):
-        return
-    twistd["logger"] = lambda: log_observer(twistd, level)  # type: ignore[index] # a usage.Options
 
+    def __init__(self) -> None:
+        self._twistd: Mapping[str, Any] = {}
+        self._level = "info"
 
-def log_observer(twistd: Mapping[str, Any], level: str) -> ILogObserver:
-    """Return our observer for the place twistd's options name."""
-    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
-    if name == "-":
-        if not twistd.get("nodaemon"):
+    def choose(self, twistd: Any, level: str) -> None:
+        """Have twistd ask us for the observer, unless it was told of another or of syslog."""
+        if "logger" in twistd and not twistd["logger"] and not twistd.get("syslog"):
+            self._twistd, self._level = twistd, level
+            twistd["logger"] = f"{__name__}.LOG_PLACE.observer"
+
+    def observer(self) -> ILogObserver:
+        """Return our observer for the place twistd's options name."""
+        daemon = not self._twistd.get("nodaemon")
+        name = self._twistd.get("logfile") or ("twistd.log" if daemon else "-")
+        if name != "-":
+            return logbook.observer(_log_file(name), self._level)
+        if daemon:
             raise SystemExit("Daemons cannot log to standard output: give --logfile or -n")
-        return logbook.observer(sys.stdout, level)
-    return logbook.observer(_log_file(name), level)
+        return logbook.observer(sys.stdout, self._level)
+
+
+LOG_PLACE: Final = _LogPlace()
 
 
 def _log_file(name: str) -> IO[str]:
@@ -164,6 +174,8 @@ def makeService(options: Options) -> NodeService:
         raise usage.UsageError("the options have not been parsed")
     book = logbook.Logbook(options.node.log_level)
     book.from_thread = reactor.callFromThread  # type: ignore[attr-defined] # chosen at run time
+    for module, why in options.protocols.broken.items():
+        book.error("plugin.broken", module=module, why=why)
     service = NodeService(options.node, options.protocols.makers, open_house, book, reactor)
     twistd: Mapping[str, Any] = options.parent or {}
     service.before_giving_up = lambda: _remove_pidfile(twistd.get("pidfile"))

@@ -6,6 +6,9 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
+from twisted.internet.interfaces import IStreamServerEndpointStringParser
+from twisted.plugin import getPlugins
+
 from netsvc.config.complaints import ValueFaultError, nearest, quote
 
 REMEDY: Final = 'write for instance "tcp:25", "tcp:2525:interface=127.0.0.1" or "tcp6:25"'
@@ -37,6 +40,11 @@ class Endpoint:
         if self.kind == "unix":
             return True
         return bool(self.interface) and ipaddress.ip_address(self.interface).is_loopback
+
+
+def _brought_kinds() -> set[str]:
+    """Return the kinds of endpoint that plugins of Twisted bring."""
+    return {parser.prefix for parser in getPlugins(IStreamServerEndpointStringParser)}
 
 
 def split_endpoint(text: str) -> tuple[list[str], dict[str, str]]:
@@ -73,8 +81,8 @@ def check_endpoint(text: str) -> Endpoint:
         raise ValueFaultError(f"{_LATER[kind]} on a listener is not yet supported", REMEDY)
     known = _KEYS.get(kind)
     if known is None:
-        if len(words) == 1 and not keys:
-            raise ValueFaultError(f"{quote(text)} is not an endpoint", REMEDY)
+        if kind not in _brought_kinds():
+            raise ValueFaultError(f"{quote(text)}: there is no kind of endpoint called {quote(kind)}", REMEDY)
         return Endpoint(text, kind)
     values = dict(zip(known, words[1:], strict=False))
     if len(words) - 1 > len(known):
