@@ -14,7 +14,20 @@ def test_swaks_with_an_attachment(house, program, tmp_path):
     attached.write_bytes(bytes(range(256)) * 20)
     before = set(house.export("alice@example.org"))
     done = run(
-        [program("swaks"), "--server", f"127.0.0.1:{house.ports[\'smtp\']}", "--from", "c@example.net", "--to", "alice@example.org", "--attach", f"@{attached}", "--header", "Subject: from swaks", "--pipeline"]
+        [
+            program("swaks"),
+            "--server",
+            f"127.0.0.1:{house.ports['smtp']}",
+            "--from",
+            "c@example.net",
+            "--to",
+            "alice@example.org",
+            "--attach",
+            f"@{attached}",
+            "--header",
+            "Subject: from swaks",
+            "--pipeline",
+        ]
     )
     assert done.returncode == 0, done.stdout + done.stderr
     exported = house.export("alice@example.org")
@@ -49,7 +62,11 @@ def test_curl_sends_mail(house, program, tmp_path):
             f"smtp://127.0.0.1:{house.ports['smtp']}/client.example.net",
             "--mail-from",
             "c@example.net",
-            "--mail-rcpt", "bob@example.org", "--upload-file", str(message)]
+            "--mail-rcpt",
+            "bob@example.org",
+            "--upload-file",
+            str(message),
+        ]
     )
     assert done.returncode == 0, done.stderr
     (exported,) = house.export("bob@example.org").values()
