@@ -1,0 +1,179 @@
+"""One attempt from lease to outcome: the agent, the retry schedule, the report, the log line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.task import deferLater
+
+from netsvc.delivery.faults import AttemptError, deferred
+from netsvc.delivery.maildiragent import MaildirAgent
+from netsvc.delivery.reports import Reports
+from netsvc.delivery.retry import dead_for, has_expired, next_due
+from netsvc.delivery.simpleagents import MailboxAgent, UnavailableAgent
+from netsvc.delivery.smtpagent import SmtpAgent
+from netsvc.mail.message import Hop, Kind, Leased, Result
+from netsvc.mail.outcome import CONNECTION_FAULTS, Fault, Outcome, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.python.failure import Failure
+
+    from netsvc.delivery.ground import Ground
+    from netsvc.delivery.lanes import Lane
+    from netsvc.interfaces import IDeliveryAgent
+    from netsvc.settings import SiteSettings
+
+MOST_RECIPIENTS = 100
+"""Recipients in one transaction."""
+REPORT_PAUSE = 5.0
+"""Seconds before a report that could not be made is tried again."""
+_WORDS = {
+    Result.DELIVERED: "delivered",
+    Result.BOUNCED: "bounced",
+    Result.EXPIRED: "expired",
+    Result.DEFERRED: "deferred",
+    Result.RELEASED: "released",
+}
+
+
+class Attempts:
+    """Attempts under way; ``came(rows, outcomes, reports)`` is called once for each."""
+
+    def __init__(self, ground: Ground, came: Callable[[list[Leased], list[Outcome], list[Report]], None]) -> None:
+        self._ground = ground
+        self._came = came
+        self._reports = Reports(ground)
+        self._smtp = SmtpAgent(ground)
+        self._mx = UnavailableAgent("mx")
+        self.agents: dict[Kind, IDeliveryAgent] = {
+            Kind.SMTP: self._smtp,
+            Kind.MAILDIR: MaildirAgent(ground),
+            Kind.MAILBOX: MailboxAgent(ground),
+            Kind.LMTP: UnavailableAgent("lmtp"),
+            Kind.COMMAND: UnavailableAgent("command"),
+            Kind.PLUGIN: UnavailableAgent("plugin"),
+        }
+        self._under_way = 0
+        self._stopping = False
+        self._last: list[Deferred[None]] = []
+
+    def agent(self, row: Leased) -> IDeliveryAgent:
+        """Return what carries ``row``."""
+        if row.kind is Kind.SMTP and not row.dest_key.startswith("["):
+            return self._mx
+        return self.agents[row.kind]
+
+    def begin(self, lane: Lane, rows: list[Leased]) -> None:
+        """Attempt ``rows``, which share message and destination, in transactions of at most 100 recipients."""
+        for start in range(0, len(rows), MOST_RECIPIENTS):
+            self._begin(lane, rows[start : start + MOST_RECIPIENTS])
+
+    def _begin(self, lane: Lane, rows: list[Leased]) -> None:
+        first = rows[0]
+        hop = Hop(first.kind, first.dest_key, first.domain, first.route)
+        lane.key = first.dest_key
+        self._under_way += 1
+        attempt = maybeDeferred(self.agent(first).attempt, hop, first, rows, None)
+        attempt.addErrback(self._broken, rows)
+        attempt.addCallback(self._done, lane, rows)
+        attempt.addErrback(lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="an attempt"))
+
+    def _broken(self, failure: Failure, rows: list[Leased]) -> list[Outcome]:
+        """Make the outcomes of an agent that failed, which it must not."""
+        self._ground.logbook.failure("delivery.fault", failure, what="delivery agent", msg=rows[0].message_id)
+        return deferred(rows, AttemptError(Fault.LOCAL, "internal error", "4.3.0"))
+
+    def _done(self, outcomes: Sequence[Outcome], lane: Lane, rows: list[Leased]) -> None:
+        self._note_destination(lane, outcomes[0])
+        if all(outcome.result is Result.DELIVERED for outcome in outcomes):
+            self._finish(rows, list(outcomes), [])
+        else:
+            judging = Deferred.fromCoroutine(self._judge(rows, outcomes))
+            judging.addErrback(lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="judging"))
+
+    async def _judge(self, rows: list[Leased], outcomes: Sequence[Outcome]) -> None:
+        """Set when to try again, or that the time is over; make the reports this calls for."""
+        now = self._ground.spool.now()
+        decided = [self._decided(now, row, outcome) for row, outcome in zip(rows, outcomes, strict=True)]
+        while True:
+            try:
+                decided, reports = await self._reports.make(rows, decided)
+                break
+            except Exception:  # noqa: BLE001 - the directory's errors are its own; an end without its report is a loss
+                self._ground.logbook.failure("delivery.fault", None, what="making a report", msg=rows[0].message_id)
+                if self._stopping:
+                    decided, reports = [Outcome(row.id, Result.RELEASED, due_at=now) for row in rows], []
+                    break
+                await deferLater(self._ground.reactor, REPORT_PAUSE)
+        self._finish(rows, decided, reports)
+
+    def _decided(self, now: int, row: Leased, outcome: Outcome) -> Outcome:
+        settings: SiteSettings = self._ground.site.current
+        if outcome.result is Result.RELEASED:
+            return replace(outcome, due_at=now)
+        if outcome.result is not Result.DEFERRED:
+            return outcome
+        if has_expired(now, row, settings.delivery):
+            return replace(outcome, result=Result.EXPIRED)
+        return replace(outcome, due_at=next_due(now, row, settings.delivery, self._ground.chance))
+
+    def _finish(self, rows: list[Leased], outcomes: list[Outcome], reports: list[Report]) -> None:
+        log = self._ground.logbook.event
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if outcome.result is not Result.RELEASED:
+                log(
+                    "delivery.done",
+                    msg=row.message_id,
+                    n=row.n,
+                    rcpt=row.rcpt,
+                    result=_WORDS[outcome.result],
+                    host=outcome.host,
+                    code=outcome.code,
+                    status=outcome.status,
+                    reply=outcome.reply,
+                    took_ms=outcome.ms,
+                )
+        self._under_way -= 1
+        self._came(rows, outcomes, reports)
+        if not self._under_way:
+            last, self._last = self._last, []
+            for done in last:
+                done.callback(None)
+
+    def _note_destination(self, lane: Lane, outcome: Outcome) -> None:
+        """Count failed connections in a row; leave the destination alone after a few."""
+        ground = self._ground
+        if outcome.fault in CONNECTION_FAULTS:
+            lane.failed()
+            wait = dead_for(lane.streak, ground.chance)
+            if wait and outcome.result is Result.DEFERRED:
+                lane.dead_until = ground.spool.now() + wait
+                ground.logbook.event(
+                    "delivery.destination_down", destination=lane.key, why=outcome.reply, until_ms=lane.dead_until
+                )
+                self._tell(ground.spool.destination_failed(lane.dest_id, lane.dead_until, outcome))
+            return
+        answered = outcome.result is not Result.RELEASED and outcome.fault is not Fault.ROUTING
+        if answered and (lane.streak or not lane.proved):
+            lane.streak = lane.dead_until = 0
+            lane.proved = True
+            self._tell(ground.spool.destination_ok(lane.dest_id))
+
+    def _tell(self, telling: Deferred[Any]) -> None:
+        telling.addErrback(
+            lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="state of a destination")
+        )
+
+    async def stop(self) -> None:
+        """End what is under way: released, unless it is past its final dot."""
+        self._stopping = True
+        done: Deferred[None] = Deferred()
+        if self._under_way:
+            self._last.append(done)
+        else:
+            done.callback(None)
+        await DeferredList([self._smtp.stop(), done])

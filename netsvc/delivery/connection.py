@@ -1,0 +1,318 @@
+"""One connection to a peer, carrying one message after another: a coroutine over a ``Wire``.
+
+It is opened for a job, takes the next as soon as one is done, waits idle for a
+while, and takes leave.  Every job it took ends with one outcome a recipient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+
+from netsvc.delivery.faults import AttemptError, bounced, deferred, released
+from netsvc.delivery.transcript import Transcript
+from netsvc.mail.message import FLAG_8BIT, Result
+from netsvc.mail.outcome import Fault, Outcome
+from netsvc.smtp.client import MAIL_FROM, Completed, Ended, Ready, SendContent, Transaction, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from netsvc.delivery.peers import Job, Peer
+    from netsvc.delivery.wire import Wire
+    from netsvc.interfaces import IBodyReader, ISessionEntry, ISessions, ISpool
+    from netsvc.logbook import Logbook
+
+IDLE = 10
+"""Seconds a connection waits for another message."""
+MOST_MESSAGES = 100
+"""Messages carried by one connection."""
+QUIT_PATIENCE = 5
+_STOPPING = "the service is stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every connection needs; ``open`` gives a wire to a target's host, or raises AttemptError."""
+
+    spool: ISpool
+    sessions: ISessions
+    logbook: Logbook
+    now: Callable[[], float]
+    open: Callable[[Peer, Transcript], Coroutine[Deferred[Any], Any, Wire]]
+
+
+class Connection:
+    """One connection; ``start`` it once."""
+
+    def __init__(self, peer: Peer, job: Job, around: Surroundings) -> None:
+        self.peer = peer
+        self._job: Job | None = job
+        self._around = around
+        self._wire: Wire | None = None
+        self._entry: ISessionEntry | None = None
+        self._resume: Deferred[Job | None] | None = None
+        self._opening: Deferred[Wire] | None = None
+        self._address = ""
+        self._messages = 0
+        self._stale = False
+        self._stopping = False
+        self.ended: Deferred[None] = Deferred()
+
+    def start(self) -> None:
+        """Begin; ``ended`` fires when the connection is gone."""
+        running = Deferred.fromCoroutine(self._run())
+        running.addErrback(self._broken)
+        running.addBoth(lambda _: self.ended.callback(None))
+
+    def resume(self, job: Job) -> None:
+        """Carry ``job`` on this idle connection."""
+        self._wake(job)
+
+    def stop(self) -> None:
+        """Take no more jobs.  What has not reached its final dot is broken off and released."""
+        self._stopping = True
+        if self._resume is not None:
+            self._wake(None)
+        elif self._wire is not None and not self._wire.session.dotted:
+            self._wire.fail(AttemptError(Fault.LOST, _STOPPING))
+        elif self._wire is None and self._opening is not None:
+            self._opening.cancel()
+
+    def abort(self, words: str = "ended by an operator") -> None:
+        """End the connection at once, whatever it is doing."""
+        if self._wire is not None:
+            self._wire.fail(AttemptError(Fault.LOST, words))
+        if self._resume is not None:
+            self._wake(None)
+
+    def _wake(self, job: Job | None) -> None:
+        waiter, self._resume = self._resume, None
+        if waiter is not None:
+            waiter.callback(job)
+
+    def _broken(self, failure: object) -> None:
+        """Our own mistake: nobody may wait for ever because of it."""
+        self._around.logbook.failure("delivery.fault", failure, what="smtp connection")  # type: ignore[arg-type] # an errback's argument
+        job, self._job = self._job, None
+        if self._wire is not None:
+            self._wire.fail(AttemptError(Fault.LOCAL, "internal error", "4.3.0"))
+        self._leave()
+        if job is not None and not job.done.called:
+            job.end(deferred(job.rows, AttemptError(Fault.LOCAL, "internal error", "4.3.0")))
+
+    async def _run(self) -> None:
+        job = self._job
+        assert job is not None
+        record = Transcript(self._around.now, job.observer)
+        try:
+            wire = await self._open(record)
+        except AttemptError as why:
+            self._refused(job, why, record)
+            return
+        while job is not None:
+            self._job = job
+            self._messages += 1
+            await self._carry(wire, job, record)
+            job = await self._next(wire)
+            if job is not None:
+                record = Transcript(self._around.now, job.observer)
+                record.note(f"message {self._messages + 1} of the connection to {self._where}")
+        await self._farewell(wire)
+
+    # opening
+
+    async def _open(self, record: Transcript) -> Wire:
+        """Return a wire whose peer has greeted us.  Raises AttemptError of the destination's kind."""
+        around = self._around
+        self._opening = Deferred.fromCoroutine(around.open(self.peer, record))
+        try:
+            wire = self._wire = await self._opening
+        except (CancelledError, ConnectingCancelledError):
+            raise AttemptError(Fault.LOST, _STOPPING) from None
+        self._address = str(getattr(wire.transport.getPeer(), "host", ""))
+        self._entry = entry = around.sessions.open("smtp-out", self._address, domain=self.peer.target.key)
+        entry.kick = self.abort
+        entry.state = "greeting"
+        try:
+            event = await wire.event()
+        except AttemptError as why:
+            record.take(wire.session.dialogue)
+            raise AttemptError(Fault.CONNECT_FAILED, why.words, why.status) from why
+        record.take(wire.session.dialogue)
+        if isinstance(event, Ended):
+            wire.close()
+            raise AttemptError(Fault.CONNECT_FAILED, "the peer refused the session", "4.4.0", event.reply)
+        assert isinstance(event, Ready)
+        entry.helo = wire.session.peer_name
+        self.peer.opened()
+        return wire
+
+    @property
+    def _where(self) -> str:
+        return f"{self.peer.target.host} ({self._address})"
+
+    def _refused(self, job: Job, why: AttemptError, record: Transcript) -> None:
+        """End a job whose destination could not be reached or does not want us."""
+        self._job = None
+        if why.reply is None:
+            record.note(why.words)
+        if not self._stopping:
+            self.peer.failed()
+        self._leave()
+        job.end(released(job.rows) if self._stopping else self._deferred(job, why, record))
+
+    # carrying
+
+    async def _carry(self, wire: Wire, job: Job, record: Transcript) -> None:
+        """Carry one job to its end: its outcomes are given out when this returns."""
+        session, replies = wire.session, wire.session.replies
+        self._stale = False
+        try:
+            outcomes = await self._transaction(wire, job, record)
+        except Exception as why:  # noqa: BLE001 - the store's errors are its own; the row must not be lost for one
+            if not isinstance(why, AttemptError):
+                self._around.logbook.failure("delivery.fault", None, what="content", msg=job.rows[0].message_id)
+                why = AttemptError(Fault.LOCAL, f"the content cannot be read: {type(why).__name__}", "4.3.0")
+                if session.state != "ready":
+                    wire.fail(why)
+            self._stale = why.fault is Fault.LOST and session.replies == replies
+            record.take(session.dialogue)
+            record.note(why.words)
+            outcomes = released(job.rows) if why.words == _STOPPING else self._deferred(job, why, record)
+        self._job = None
+        if self._stale and self._messages > 1 and not job.again and not self._stopping:
+            self._leave()
+            self.peer.again(job)
+            return
+        job.end(outcomes)
+        if session.state == "ready":
+            self.peer.carried()
+
+    def _deferred(self, job: Job, why: AttemptError, record: Transcript) -> list[Outcome]:
+        host, address = self.peer.target.host, self._address
+        return deferred(job.rows, why, host=host, addr=address, ms=record.ms, transcript=bytes(record))
+
+    async def _transaction(self, wire: Wire, job: Job, record: Transcript) -> list[Outcome]:
+        first, session = job.rows[0], wire.session
+        assert self._entry is not None
+        self._entry.state = "transaction"
+        reader = await self._around.spool.open_body(first.blob_id)
+        try:
+            piece = await reader.read()
+            whole = len(piece) >= reader.size
+            eight_bit = bool(first.flags & FLAG_8BIT) or (whole and not piece.isascii())
+            size = len(first.hdr) + first.size
+            offer = Transaction(first.sender, tuple(row.rcpt for row in job.rows), size, eight_bit)
+            objection = session.objection(offer)
+            if objection is not None:
+                record.note(objection[1])
+                return bounced(job.rows, Fault.POLICY, *objection, bytes(record))
+            try:
+                session.begin(offer)
+            except ValueError as why:
+                return bounced(job.rows, Fault.POLICY, "5.1.3", str(why), bytes(record))
+            wire.flush()
+            wire.begin_wait()
+            event = await wire.event()
+            if isinstance(event, SendContent):
+                record.take(session.dialogue)
+                record.sent(size)
+                await self._content(wire, first.hdr + piece, None if whole else reader)
+                event = await wire.event()
+            record.take(session.dialogue)
+        finally:
+            reader.close()
+        assert isinstance(event, Completed)
+        self._count(wire)
+        return self._outcomes(job, event.verdicts, record)
+
+    async def _content(self, wire: Wire, piece: bytes, reader: IBodyReader | None) -> None:
+        """Send the content, which begins with ``piece``; the rest comes from ``reader``."""
+        session = wire.session
+        if reader is None:
+            wire.transport.write(session.content(piece) + session.finish())
+            wire.begin_wait()
+            return
+        wire.stream()
+        try:
+            while piece:
+                if not await wire.write_block(session.content(piece)):
+                    return
+                piece = await reader.read()
+            await wire.write_block(session.finish())
+            wire.begin_wait()
+        finally:
+            wire.end_stream()
+
+    def _outcomes(self, job: Job, verdicts: tuple[Verdict, ...], record: Transcript) -> list[Outcome]:
+        host, address = self.peer.target.host, self._address
+        self._stale = all(v.stage == MAIL_FROM and v.reply.code == 421 for v in verdicts)
+        ms, transcript = record.ms, bytes(record)
+        out = []
+        for row, verdict in zip(job.rows, verdicts, strict=True):
+            reply = verdict.reply
+            result, fault = _result(verdict)
+            out.append(
+                Outcome(
+                    row.id, result, fault, reply.code, reply.status, reply.words, host, address, "", ms, 0, transcript
+                )
+            )
+        return out
+
+    def _count(self, wire: Wire) -> None:
+        entry = self._entry
+        assert entry is not None
+        entry.messages = self._messages
+        entry.commands = wire.session.replies
+        entry.octets = wire.octets
+
+    # between messages and at the end
+
+    async def _next(self, wire: Wire) -> Job | None:
+        """Return the next job, waiting idle for one; None when the connection is to be closed."""
+        if self._stopping or not wire.usable or self._messages >= MOST_MESSAGES:
+            return None
+        job = self.peer.next_job()
+        if job is not None:
+            return job
+        assert self._entry is not None
+        self._entry.state = "idle"
+        waiter: Deferred[Job | None] = Deferred()
+        self._resume = waiter
+        self.peer.idle.append(self)
+        wire.rest(IDLE, lambda: self._wake(None))
+        job = await waiter
+        wire.end_rest()
+        if job is None and self in self.peer.idle:
+            self.peer.idle.remove(self)
+        return job
+
+    async def _farewell(self, wire: Wire) -> None:
+        self._leave()
+        if not wire.usable:
+            wire.close()
+            return
+        try:
+            wire.session.quit()
+            wire.flush()
+            wire.give_until(QUIT_PATIENCE)
+            await wire.event()
+        except AttemptError:
+            return  # it is gone already
+        wire.close()
+
+    def _leave(self) -> None:
+        """Take no more jobs."""
+        if self._entry is not None:
+            self._entry.close()
+        self.peer.left(self)
+
+
+def _result(verdict: Verdict) -> tuple[Result, Fault]:
+    if verdict.delivered:
+        return Result.DELIVERED, Fault.NONE
+    return (Result.BOUNCED if verdict.reply.permanent else Result.DEFERRED), Fault.REPLY

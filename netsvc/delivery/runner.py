@@ -1,0 +1,211 @@
+"""The delivery service: leases what is due, has it attempted, settles what came of it (STORE.md 5.2, 5.3).
+
+Each destination has a lane of its own and each message an attempt of its own, so
+nothing waits for anything slow.  What a stop interrupts is given back untried;
+only transactions past their final dot are waited for.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+
+from netsvc.delivery.attempts import Attempts
+from netsvc.delivery.ground import Ground
+from netsvc.delivery.lanes import Lane
+from netsvc.delivery.routing import Router
+from netsvc.delivery.settling import Settler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from netsvc.interfaces import IDirectory, IRouting, ISessions, ISite, ISpool
+    from netsvc.logbook import Logbook
+    from netsvc.mail.message import Leased
+    from netsvc.mail.outcome import Outcome, Report, Settled
+
+POLL = 0.25
+"""Seconds between two looks for due mail that nothing announced."""
+SHORTEST = 0.02
+"""Seconds between two looks, however much is announced."""
+MOST_LEASED = 2_000
+"""Deliveries in memory."""
+MOST_DESTINATIONS = 100
+"""Destinations looked at at once, besides those that have no room."""
+SETTLE_PATIENCE = 10
+"""Seconds that a stop waits for the store."""
+
+
+@dataclass(eq=False)
+class DeliveryService(Service):
+    """Mail out, as a service.  ``routing`` is the site's routes unless given; ``now`` never steps."""
+
+    spool: ISpool
+    directory: IDirectory
+    site: ISite
+    sessions: ISessions
+    logbook: Logbook
+    reactor: Any
+    hostname: str
+    routing: IRouting | None = None
+    now: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+    leased: dict[int, Leased] = field(default_factory=dict, init=False)
+    """What is leased and not yet settled, by delivery id."""
+
+    def __post_init__(self) -> None:
+        """Put the rooms together."""
+        ground = Ground(
+            spool=self.spool,
+            directory=self.directory,
+            site=self.site,
+            sessions=self.sessions,
+            logbook=self.logbook,
+            reactor=self.reactor,
+            hostname=self.hostname,
+            routing=self.routing or Router(self.site),
+            now=self.now,
+            chance=self.chance,
+        )
+        self._lanes: dict[int, Lane] = {}
+        self._settler = Settler(ground, self._settled)
+        self._attempts = Attempts(ground, self._came)
+        self._poll = LoopingCall(self.wake)
+        self._poll.clock = self.reactor
+        self._soon: IDelayedCall | None = None
+        self._pumping: Deferred[None] | None = None
+        self._pump_again = False
+        self._pumped_at = 0.0
+        self._awaited = False
+
+    def startService(self) -> None:
+        """Begin to look for due mail."""
+        super().startService()  # type: ignore[no-untyped-call] # Twisted's has no types
+        self.spool.wake(self.wake)
+        self._poll.start(POLL, now=True)
+        self.logbook.event("delivery.started")
+
+    def stopService(self) -> Deferred[None]:
+        """Lease no more; fires when what was under way is settled or released."""
+        super().stopService()  # type: ignore[no-untyped-call] # Twisted's has no types
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._poll.running:
+            self._poll.stop()
+        if self._soon is not None and self._soon.active():
+            self._soon.cancel()
+        if self._pumping is not None:
+            await self._pumping
+        await self._attempts.stop()
+        late = self.reactor.callLater(SETTLE_PATIENCE, self._settler.give_up)
+        await self._settler.drained()
+        if late.active():
+            late.cancel()
+        self.logbook.event("delivery.stopped")
+
+    def wake(self) -> None:
+        """Look for due mail soon."""
+        if not self.running:
+            return
+        if self._pumping is not None:
+            self._pump_again = True
+            return
+        if self._soon is not None and self._soon.active():
+            return
+        wait = max(self._pumped_at + SHORTEST - self.now(), 0)
+        self._soon = self.reactor.callLater(wait, self._start_pump)
+
+    def _start_pump(self) -> None:
+        self._soon = None
+        self._pumped_at = self.now()
+        self._pump_again = False
+        pumping = self._pumping = Deferred.fromCoroutine(self._pump())
+
+        def pumped(result: object) -> None:
+            del result
+            self._pumping = None
+            if self._pump_again:
+                self.wake()
+
+        pumping.addErrback(lambda failure: self.logbook.failure("delivery.fault", failure, what="looking for due mail"))
+        pumping.addCallback(pumped)
+
+    async def _pump(self) -> None:
+        while self.running and len(self.leased) < MOST_LEASED:
+            wants = await self._wants()
+            if not wants or not self.running:
+                return
+            rows = await self.spool.lease(wants)
+            self._take(rows)
+            if len(rows) < sum(n for _, n in wants):
+                return
+
+    async def _wants(self) -> list[tuple[int, int]]:
+        """Return what to lease: (destination, how many)."""
+        now = self.spool.now()
+        full = sum(1 for lane in self._lanes.values() if not lane.room(now))
+        due = await self.spool.due(MOST_DESTINATIONS + full)
+        room = MOST_LEASED - len(self.leased)
+        lanes = []
+        for dest_id, _ in due:
+            lane = self._lanes.get(dest_id)
+            if lane is None:
+                lane = self._lanes[dest_id] = Lane(dest_id)
+            if lane.room(now):
+                lanes.append(lane)
+        wants = []
+        for n, lane in enumerate(lanes):
+            take = min(lane.room(now), max(room // (len(lanes) - n), 1), room)
+            if take > 0:
+                wants.append((lane.dest_id, take))
+                room -= take
+        return wants
+
+    def _take(self, rows: list[Leased]) -> None:
+        """Have every leased delivery attempted, those of one message and destination together."""
+        now = self.spool.now()
+        groups: dict[tuple[int, int], list[Leased]] = {}
+        for row in rows:
+            self.leased[row.id] = row
+            groups.setdefault((row.message_id, row.dest_id), []).append(row)
+            lane = self._lanes.get(row.dest_id)
+            if lane is None:
+                lane = self._lanes[row.dest_id] = Lane(row.dest_id)
+            lane.leased(1, now)
+        for group in groups.values():
+            self._attempts.begin(self._lanes[group[0].dest_id], group)
+
+    def _came(self, rows: list[Leased], outcomes: list[Outcome], reports: list[Report]) -> None:
+        """Settle what an attempt came to."""
+        self._settler.add(outcomes, reports)
+        lane = self._lanes[rows[0].dest_id]
+        if lane.left(len(rows), self.spool.now()):
+            self.wake()
+
+    def _settled(self, settled: Settled, ids: list[int]) -> None:
+        full = len(self.leased) >= MOST_LEASED
+        for number in settled.lost:
+            row = self.leased.get(number)
+            if row is not None:
+                self.logbook.event("delivery.lost_lease", msg=row.message_id, n=row.n, rcpt=row.rcpt)
+        for number in ids:
+            self.leased.pop(number, None)
+        if full:
+            self.wake()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        if len(self._lanes) > 10_000:
+            now = self.spool.now()
+            for dest_id, lane in list(self._lanes.items()):
+                if not lane.out and not lane.streak and lane.dead_until <= now:
+                    del self._lanes[dest_id]
