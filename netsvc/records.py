@@ -55,7 +55,8 @@ class Selection:
 
     ``states`` {word: n}; ``domains`` and ``senders`` the top three (name, n); ``oldest`` and ``newest`` ms since
     1970; ``samples`` up to five queue.item/1 rows; ``expired`` how many are past their expiry; ``held_by``
-    {operator: n} of items on hold; ``active`` how many are being tried now.
+    {operator: n} of items on hold; ``active`` how many are being tried now.  ``was`` are the states' codes, one an
+    id (empty: they are looked up when the job starts): an item that somebody moved since is skipped.
     """
 
     ids: array[int]
@@ -71,6 +72,7 @@ class Selection:
     active: int = 0
     held_by: dict[str, int] = field(default_factory=dict)
     described: str = ""
+    was: array[int] = field(default_factory=lambda: array("b"))
 
 
 ROLES = ("none", "viewer", "operator", "admin")
