@@ -68,7 +68,10 @@ class IQueueAdmin(Interface):
         """
 
     def job(number: int) -> Deferred[Row | None]:
-        """-> Deferred[row | None] of job/1."""
+        """-> Deferred[row | None] of job/1.
+
+        ``state``: running done cancelled failed; ``undo``: the number of the job that this one takes back, None for others.
+        """
 
     def jobs() -> Deferred[list[Row]]:
         """-> Deferred[list[row]] of job/1, newest first."""
