@@ -55,6 +55,7 @@ class Engine:
         self._batches: list[Batches] = []
         self._readers: Readers | None = None
         self._forgets: list[Callable[[], None]] = []
+        self._openings: list[Callable[[Tx], object]] = []
         self._wakes: list[Callable[[], None]] = []
         self.outbox: Outbox | None = None
 
@@ -123,12 +124,28 @@ class Engine:
             outer = self.links.clock()
             if outer is not None:
                 self.clock.set(outer)
-            tx = self._batches[0].link.begin(self.clock.now())
-            self.ids.start(self.node_id, schema.last_id(tx))
-            self._batches[0].link.rollback()
+            for work in self._openings:
+                self._do(work)
+            self._do(lambda tx: self.ids.start(self.node_id, schema.last_id(tx)))
         except BaseException:
             self.links.release()
             raise
+
+    def _do(self, work: Callable[[Tx], object]) -> None:
+        link = self._batches[0].link
+        again = True
+        while again:
+            tx = link.begin(self.clock.now())
+            try:
+                again = work(tx) is True
+                link.commit()
+            except BaseException:
+                link.rollback()
+                raise
+
+    def when_opening(self, work: Callable[[Tx], object]) -> None:
+        """Have ``work(tx)`` run in a unit of work of its own while the store is opened; again while it returns True."""
+        self._openings.append(work)
 
     def close(self) -> Deferred[None]:
         """Finish what was handed over, then let go of everything."""

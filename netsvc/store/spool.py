@@ -87,6 +87,8 @@ class Spool:
         )
         self._recent = Recent()
         self._failing: set[int] = set()
+        self.safe: Callable[[], bool] = lambda: True
+        """Whether this node may begin attempts: False when it has not been able to say for long that it lives."""
 
     def now(self) -> int:
         """Return the store's clock."""
@@ -160,6 +162,8 @@ class Spool:
 
     def lease(self, wants: Sequence[tuple[int, int]]) -> Deferred[list[Leased]]:
         """Lease due deliveries to this node."""
+        if not self.safe():
+            return succeed([])
         node = (self._engine.node_id, self._engine.epoch)
         return self._engine.write(lambda tx: leases.lease(tx, node, wants), SETTLE)
 

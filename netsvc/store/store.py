@@ -1,0 +1,160 @@
+"""The whole store: opened once, with everything that stands on its engine."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from netsvc.records import StoreError, StoreUnavailableError
+from netsvc.store import membership
+from netsvc.store.beats import Beats
+from netsvc.store.engine import Engine
+from netsvc.store.leases import SLICE, free
+from netsvc.store.mailstore import MailStore
+from netsvc.store.spool import Spool
+from netsvc.store.sqlitefiles import MemoryLinks, SqliteLinks
+from netsvc.store.tally import lower_heads
+from netsvc.store.tx import SETTLE
+from netsvc.store.upkeep import Upkeep, late_heads
+
+if TYPE_CHECKING:
+    from netsvc.logbook import Logbook
+    from netsvc.store.tx import Links, Tx
+
+MAX_WAIT_MS = 24 * 3_600_000
+"""No retry is further away when the store is opened: a clock that was wrong must not keep mail for years."""
+JOIN_S = 5.0
+WARNINGS = {"store.poison", "store.fenced", "store.beat_failed"}
+_POSTGRES = "PostgreSQL needs psycopg, which is not installed: pip install 'netsvc[postgres]'"
+
+
+def links_for(url: str, state: Path) -> Links:
+    """Return where connections come from for a store URL.  Raises StoreError."""
+    if url == "memory":
+        return MemoryLinks()
+    if url == "sqlite":
+        return SqliteLinks(state)
+    if url.startswith(("postgresql://", "postgres://")):
+        try:
+            from netsvc.store.postgres import PgLinks  # noqa: PLC0415  psycopg is an extra
+        except ImportError as error:
+            raise StoreError(_POSTGRES) from error
+        return PgLinks(url)
+    raise StoreError(f"store must be sqlite or postgresql://..., not {url.partition(':')[0]!r}")
+
+
+class Start:
+    """What happens in the database when a node opens it: registration and recovery."""
+
+    def __init__(self, engine: Engine, spool: Spool, name: str, version: str) -> None:
+        """Register the node ``name``."""
+        self._engine = engine
+        self._spool = spool
+        self._name = name
+        self._version = version
+        self.released = 0
+        self.held: list[tuple[int, int]] = []
+        self.messages = 0
+        for work in (self._register, self._free, self._clamp, self._look):
+            engine.when_opening(work)
+
+    def _register(self, tx: Tx) -> None:
+        self._engine.node_id, self._engine.epoch = membership.register(tx, self._name, self._version)
+
+    def _free(self, tx: Tx) -> bool:
+        """Give back what a former process of this node held: due at once."""
+        node = (self._engine.node_id, self._engine.epoch)
+        n, held = free(tx, node, node[0], tx.now)
+        self.released += n
+        self.held += held
+        return n >= SLICE
+
+    def _clamp(self, tx: Tx) -> None:
+        limit = tx.now + MAX_WAIT_MS
+        tx.execute("UPDATE delivery SET due_at = ? WHERE state IN (1,3) AND due_at > ?", (limit, limit))
+
+    def _look(self, tx: Tx) -> None:
+        lower_heads(tx, late_heads(tx))
+        self._spool.recall_failing(tx)
+        self.messages = int(tx.value("SELECT count(*) FROM message"))
+
+
+class Store:
+    """An open store: ``spool`` ISpool, ``mail`` IMailStore, and what stands on the same engine."""
+
+    def __init__(self, engine: Engine, spool: Spool, upkeep: Upkeep | None, beats: Beats | None) -> None:
+        """Take an engine that is open; see ``open_store``."""
+        self.engine = engine
+        self.spool = spool
+        self.mail = MailStore(engine)
+        self.beats = beats
+        self._upkeep = upkeep
+
+    def close(self) -> Deferred[None]:
+        """Finish what was begun, then let go -> Deferred[None]; it never fails, and may be called again."""
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        if self.engine.closed:
+            return
+        if self._upkeep is not None:
+            await self._upkeep.stop()
+        if self.beats is not None:
+            self.beats.stop()
+        node = (self.engine.node_id, self.engine.epoch)
+        with contextlib.suppress(StoreUnavailableError):  # the others will see that it has gone
+            await self.engine.write(lambda tx: membership.leave(tx, *node), SETTLE)
+        await self.engine.close()
+        if self.beats is not None:
+            self.beats.join(JOIN_S)
+
+    def health(self) -> dict[str, Any]:
+        """Return what an operator asks for: the engine's figures, and whether this node may go on."""
+        return {**self.engine.figures(), "safe": self.beats is None or self.beats.safe()}
+
+
+async def open_store(
+    url: str,
+    state: str | Path,
+    *,
+    reactor: Any,
+    node_name: str,
+    version: str,
+    logbook: Logbook | None = None,
+    memory: bool = False,
+) -> Store:
+    """Open the store at ``url`` (``sqlite``, ``postgresql://...``, ``memory``), made when it is not there.
+
+    ``state`` is the folder SQLite's files are in.  Raises StoreError, in words for the operator, with nothing
+    touched.  ``reactor`` None (memory only): the store does nothing by itself.
+    """
+
+    def log(event: str, **fields: Any) -> None:
+        if logbook is None:
+            return
+        if event in WARNINGS:
+            logbook.warning(event, **fields)
+        else:
+            logbook.event(event, **fields)
+
+    engine = Engine(MemoryLinks() if memory else links_for(url, Path(state)), reactor)
+    spool = Spool(engine)
+    start = Start(engine, spool, node_name, version)
+    await engine.open()
+    upkeep = beats = None
+    if reactor is not None:
+        upkeep = Upkeep(engine, reactor, log)
+        upkeep.start()
+    if engine.dialect == "postgresql":
+        beats = Beats(engine, node_name, version, log)
+        spool.safe = beats.safe
+        beats.start()
+    if start.released:
+        log("store.recovered", node=engine.node_id, released=start.released, held=len(start.held))
+    for message_id, n in start.held:
+        log("store.poison", msg=message_id, n=n)
+    log("store.opened", url=url.partition("@")[2] or url, messages=start.messages)
+    return Store(engine, spool, upkeep, beats)
