@@ -22,6 +22,7 @@ MAX_WORDS = 512
 """Characters of a peer's words."""
 _FOLD_AT = 900
 
+_STATUS = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}\Z")
 _NOT_TEXT = re.compile(r"[^\x20-\x7e]")
 _NOT_PRINTABLE = re.compile(rb"[^\t\x20-\x7e]")
 
@@ -151,9 +152,14 @@ def _said(one: Failed) -> str:
     words = ascii_text(one.reply) or "no reason was given"
     host = ascii_text(one.host, 255)
     if one.code:
-        said = " ".join(word for word in (str(one.code), one.status, words) if word)
+        said = _reply(one, words)
         return f"host {host} said: {said}" if host else f"the host said: {said}"
     return f"{words} ({host})" if host else words
+
+
+def _reply(one: Failed, words: str) -> str:
+    status = one.status if _STATUS.match(one.status) else ""
+    return " ".join(word for word in (str(one.code), status, words) if word)
 
 
 def _for_programs(account: Account) -> list[str]:
@@ -173,8 +179,7 @@ def _for_programs(account: Account) -> list[str]:
         if one.host:
             lines.append(f"Remote-MTA: dns; {ascii_text(one.host, 255)}")
         if one.code:
-            said = " ".join(word for word in (str(one.code), one.status, ascii_text(one.reply)) if word)
-            lines.append(f"Diagnostic-Code: smtp; {said}")
+            lines.append(f"Diagnostic-Code: smtp; {_reply(one, ascii_text(one.reply))}")
         elif one.reply:
             lines.append(f"Diagnostic-Code: X-netsvc; {ascii_text(one.reply)}")
         if one.at:
@@ -182,9 +187,6 @@ def _for_programs(account: Account) -> list[str]:
         if one.retry_until:
             lines.append(f"Will-Retry-Until: {date_time(one.retry_until // 1000)}")
     return lines
-
-
-_STATUS = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}\Z")
 
 
 def _status(action: str, status: str) -> str:

@@ -1,0 +1,182 @@
+"""Reports must be read by a parser that is not ours, whatever is foreign in them."""
+
+import email
+import email.policy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netsvc.mail.dsn import MAX_ORIGINAL, MAX_RECIPIENTS, Account, Failed, ascii_text, build, header_section
+from netsvc.mail.ids import make_id, show_id
+
+NOW = 1_790_000_000_000
+ID = make_id(NOW, 1, 2)
+ABOUT = make_id(NOW - 1000, 1, 1)
+ORIGINAL = b"Received: x\r\nFrom: alice@example.org\r\nSubject: hi\r\n\tthere\r\n\r\nbody\r\n"
+BOB = Failed("bob@example.net", "5.1.1", 550, "no such user", "192.0.2.1", NOW)
+
+
+def account(**changes):
+    facts = {
+        "id": ID,
+        "about": ABOUT,
+        "action": "failed",
+        "hostname": "mx1.example.org",
+        "to": "alice@example.org",
+        "sender": "alice@example.org",
+        "now": NOW,
+        "arrived": NOW - 1000,
+        "recipients": (BOB,),
+        "original": ORIGINAL,
+    }
+    return Account(**(facts | changes))
+
+
+def read(content):
+    """Return the parsed report after checks every report must pass."""
+    content.decode("ascii")
+    assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
+    assert max(len(line) for line in content.split(b"\r\n")) <= 998
+    assert content.endswith(b"\r\n")
+    message = email.message_from_bytes(content, policy=email.policy.strict.clone(max_line_length=998))
+    for part in message.walk():
+        assert not part.defects
+    assert message.get_content_type() == "multipart/report"
+    assert message.get_param("report-type") == "delivery-status"
+    human, status, original = message.get_payload()
+    assert human.get_content_type() == "text/plain"
+    assert status.get_content_type() == "message/delivery-status"
+    assert original.get_content_type() == "text/rfc822-headers"
+    return message, human.get_payload(), status.get_payload(), original.get_payload()
+
+
+def test_failed():
+    message, human, status, original = read(build(account()))
+    assert message["To"] == "alice@example.org"
+    assert message["From"] == "Mail Delivery System <MAILER-DAEMON@mx1.example.org>"
+    assert message["Auto-Submitted"] == "auto-replied"
+    assert message["Message-ID"] == f"<{show_id(ID)}@mx1.example.org>"
+    assert message["Date"] == "Mon, 21 Sep 2026 14:13:20 +0000"
+    assert show_id(ABOUT) in human
+    assert "host 192.0.2.1 said: 550 5.1.1 no such user" in human
+    of_message, of_bob = status
+    assert of_message["Reporting-MTA"] == "dns; mx1.example.org"
+    assert of_message["Arrival-Date"] == "Mon, 21 Sep 2026 14:13:19 +0000"
+    assert of_message["Original-Envelope-Id"] is None
+    assert dict(of_bob) == {
+        "Final-Recipient": "rfc822; bob@example.net",
+        "Action": "failed",
+        "Status": "5.1.1",
+        "Remote-MTA": "dns; 192.0.2.1",
+        "Diagnostic-Code": "smtp; 550 5.1.1 no such user",
+        "Last-Attempt-Date": "Mon, 21 Sep 2026 14:13:20 +0000",
+    }
+    assert original == "Received: x\r\nFrom: alice@example.org\r\nSubject: hi\r\n\tthere\r\n"
+
+
+def test_delayed():
+    late = Failed("bob@example.net", "4.4.1", 0, "connection refused", "", NOW, retry_until=NOW + 86_400_000)
+    message, human, status, _ = read(build(account(action="delayed", recipients=(late,), envid="X1")))
+    assert "Delayed" in message["Subject"]
+    assert "You need not send it again" in human
+    assert "    connection refused" in human
+    assert "It is tried until Tue, 22 Sep 2026" in human
+    assert status[0]["Original-Envelope-Id"] == "X1"
+    assert status[1]["Action"] == "delayed"
+    assert status[1]["Status"] == "4.4.1"
+    assert status[1]["Diagnostic-Code"] == "X-netsvc; connection refused"
+    assert status[1]["Will-Retry-Until"].startswith("Tue, 22 Sep 2026")
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "told"),
+    [
+        ("failed", "4.4.7", "4.4.7"),
+        ("failed", "5.1.1", "5.1.1"),
+        ("failed", "", "5.0.0"),
+        ("failed", "2.0.0", "5.0.0"),
+        ("failed", "5.1\r\nX: y", "5.0.0"),
+        ("delayed", "5.1.1", "4.1.1"),
+        ("delayed", "", "4.0.0"),
+    ],
+)
+def test_status(action, status, told):
+    _, _, found, _ = read(build(account(action=action, recipients=(Failed("b@example.net", status),))))
+    assert found[1]["Status"] == told
+    assert found[1]["Diagnostic-Code"] is None
+    assert found[1]["Last-Attempt-Date"] is None
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        (Failed("b@example.net", "5.1.1", 550, "no"), "the host said: 550 5.1.1 no"),
+        (Failed("b@example.net", "", 550, ""), "the host said: 550 no reason was given"),
+        (Failed("b@example.net", "", 0, "", "host.example"), "no reason was given (host.example)"),
+    ],
+)
+def test_words_for_people(failed, said):
+    assert said in read(build(account(recipients=(failed,))))[1]
+
+
+def test_many_recipients_are_counted():
+    many = tuple(Failed(f"u{n}@example.net", "5.1.1") for n in range(MAX_RECIPIENTS + 3))
+    _, human, status, _ = read(build(account(recipients=many)))
+    assert "and 3 more recipients." in human
+    assert len(status) == MAX_RECIPIENTS + 1
+
+
+def test_original_recipient():
+    one = Failed("b@example.net", "5.1.1", orcpt="rfc822;old@example.net")
+    assert read(build(account(recipients=(one,))))[2][1]["Original-Recipient"] == "rfc822;old@example.net"
+
+
+def test_the_boundary_is_not_in_the_original():
+    inside = f"X: ={show_id(ID)}={show_id(ABOUT)}=1\r\n".encode()
+    message, *_ = read(build(account(original=inside)))
+    assert message.get_boundary().endswith("=2")
+
+
+def test_no_original():
+    assert read(build(account(original=b"")))[3] == ""
+
+
+FOREIGN = st.text(max_size=700) | st.sampled_from(
+    ["a\r\nBcc: x@example.org", "\x1b[31m", "--x\r\n\r\n", "é" * 600, "\udcff"]
+)
+
+
+@settings(deadline=None)
+@given(FOREIGN, FOREIGN, FOREIGN, st.binary(max_size=3000), st.sampled_from(["failed", "delayed"]))
+def test_whatever_is_foreign(rcpt, words, host, original, action):
+    one = Failed(rcpt, words, 550, words, host, NOW, rcpt, NOW)
+    content = build(account(action=action, recipients=(one, one), original=original, envid=words, hostname="mx1"))
+    message, _, status, _ = read(content)
+    assert len(status) == 3
+    assert "Bcc" not in message
+    assert all("Bcc" not in part for part in status)
+
+
+@given(st.binary(max_size=2000))
+def test_header_section_is_text(content):
+    found = header_section(content)
+    assert found == b"" or found.endswith(b"\r\n")
+    assert found.isascii()
+    assert b"\r\n\r\n" not in found
+
+
+def test_header_section_is_bounded():
+    assert len(header_section(b"X: y\r\n" * 50_000)) <= MAX_ORIGINAL
+    long = header_section(b"X: " + b"a" * 5000 + b"\r\n\r\nbody")
+    assert max(len(line) for line in long.split(b"\r\n")) <= 998
+    assert long.replace(b"\r\n\t", b"") == b"X: " + b"a" * 5000 + b"\r\n"
+    assert header_section(b"X: " + b"a" * 100_000) == b""
+    assert header_section(b"A: 1\nB: 2\n\nbody\n") == b"A: 1\r\nB: 2\r\n"
+
+
+def test_ascii_text():
+    assert ascii_text("plain") == "plain"
+    assert ascii_text("é") == "\\u{00E9}"
+    assert len(ascii_text("é" * 600)) == 512
+    assert ascii_text("é" * 3, 10).endswith("...")
