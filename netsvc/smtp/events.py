@@ -31,10 +31,13 @@ class Pause(Enum):
     """Everything received is used: hand in more."""
     PAUSED = 2
     """An event awaits its answer."""
+    FLUSH = 3
+    """Many replies wait: send what ``take_output`` gives before asking again."""
 
 
 NEED_DATA = Pause.NEED_DATA
 PAUSED = Pause.PAUSED
+FLUSH = Pause.FLUSH
 
 
 @dataclass(frozen=True, slots=True)

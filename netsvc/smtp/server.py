@@ -1,7 +1,7 @@
 """The server's side of an SMTP session, silent: octets in, events and octets out.
 
 Use.  ``receive_data`` takes what the client sent; ``next_event`` gives what it
-means until NEED_DATA or PAUSED; ``send`` answers the event that asks;
+means until NEED_DATA, PAUSED or FLUSH; ``send`` answers the event that asks;
 ``take_output`` gives what is to be sent.  The session answers by itself what
 needs nobody's decision (syntax, sequence, NOOP, RSET, VRFY, HELP, QUIT), keeps
 the transaction, and counts errors.
@@ -20,6 +20,7 @@ from netsvc.mail import reply as r
 from netsvc.mail.address import NULL, Address
 from netsvc.smtp import grammar, states
 from netsvc.smtp.events import (
+    FLUSH,
     NEED_DATA,
     PAUSED,
     ContentEnded,
@@ -39,6 +40,9 @@ from netsvc.smtp.transparency import BARE_NEWLINE_CHOICES, REJECT, ContentReceiv
 
 _WIRE = {id(row): bytes(row) for row in r.TABLE.values()}
 """The wire form of the table's rows; they live as long as the process, so that an id means one row."""
+
+_MANY = 100
+"""Replies kept before the next command is read."""
 
 _SELF_ANSWERED = {"NOOP": bytes(r.OK), "VRFY": bytes(r.CANNOT_VERIFY), "HELP": bytes(r.HELP)}
 
@@ -155,7 +159,7 @@ class ServerSession:
         return data
 
     def next_event(self) -> Event | Pause:
-        """Return the next event, NEED_DATA or PAUSED."""
+        """Return the next event, or why there is none now."""
         if self._asked is not None:
             return PAUSED
         if self._content is not None:
@@ -166,6 +170,8 @@ class ServerSession:
                 event = SessionEnded(self._ending)
                 self._ending = ""
                 return event
+            if len(self._out) >= _MANY:
+                return FLUSH
             try:
                 line = self._lines.pop()
                 if line is None:

@@ -1,0 +1,285 @@
+"""One client's dialogue: what its session's events ask, asked of the mailbox service.
+
+What it promises: 250 for a message is sent only when ``commit`` has fired; a
+transaction that ends otherwise is aborted; an exception below becomes 451 and a
+line in the logbook, never a lost connection.  While an answer or the store's
+back-pressure is ``awaiting``, nothing more is understood.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+
+from netsvc.mail import reply as r
+from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
+from netsvc.mail.ids import show_id
+from netsvc.mail.reply import Reply, ReplyError
+from netsvc.smtp.events import (
+    FLUSH,
+    ContentEnded,
+    ContentReceived,
+    DataRequested,
+    Greeted,
+    Pause,
+    RecipientGiven,
+    SenderGiven,
+    SessionEnded,
+)
+from netsvc.smtp.server import AnswerError, ServerSession, Terms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netsvc.interfaces import IMailboxService, ISessionEntry, ISubmission
+    from netsvc.logbook import Logbook
+    from netsvc.smtpd.outlet import Outlet
+
+
+class Dialogue:
+    """A session and the service that answers it.
+
+    ``session`` is the ServerSession; ``awaiting``: a Deferred of the service has not fired; ``over``: the session has
+    ended, for the reason ``why``.  ``answered`` is called when what was awaited has come.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_committing",
+        "_entry",
+        "_facts",
+        "_logbook",
+        "_noted",
+        "_running",
+        "_service",
+        "_submission",
+        "awaiting",
+        "over",
+        "session",
+        "why",
+    )
+
+    def __init__(
+        self,
+        terms: Terms,
+        service: IMailboxService,
+        logbook: Logbook,
+        *,
+        who: tuple[SessionFacts, ISessionEntry],
+        answered: Callable[[], None],
+    ) -> None:
+        """Begin with the greeting to be sent."""
+        self.session = ServerSession(terms)
+        self.awaiting = False
+        self.over = False
+        self.why = "closed"
+        self._service = service
+        self._logbook = logbook
+        self._facts, self._entry = who
+        self._answered = answered
+        self._submission: ISubmission | None = None
+        self._committing = False
+        self._running = False
+        self._noted = False  # a bare newline has been logged
+
+    def run(self, outlet: Outlet) -> bool:
+        """Act on what has been received until something is awaited, replies are stuck, or all is used.
+
+        Return whether a command or a content came to its end.
+        """
+        session = self.session
+        self._running = True
+        commands = session.commands
+        moved = False
+        while not self.awaiting:
+            event = session.next_event()
+            kind = type(event)
+            if kind is not Pause:
+                moved = moved or kind is not ContentReceived
+                self._ACTIONS[kind](self, event)
+            elif event is FLUSH and not outlet.full:
+                outlet.write(session.take_output())
+            else:
+                break
+        self._running = False
+        out = session.take_output()
+        if out:
+            outlet.write(out)
+        return moved or session.commands != commands
+
+    def close(self, reply: Reply, why: str) -> bool:
+        """End the session with ``reply``; return whether ``run`` is to be called for that."""
+        self.session.close(reply, why)
+        self.awaiting = False
+        return not self._running
+
+    def end(self, why: str = "") -> None:
+        """End without a word: the connection is gone, or is about to be."""
+        self.over = True
+        self.why = why or self.why
+        self._forget_submission()
+
+    # What events ask for.
+
+    def _greeted(self, event: Greeted) -> None:
+        self._facts.helo = self._entry.helo = event.name
+        self._facts.extended = event.extended
+        self.session.send(r.HELLO)
+
+    def _sender(self, event: SenderGiven) -> None:
+        self._verify(self._service.verify_sender, event)
+
+    def _recipient(self, event: RecipientGiven) -> None:
+        self._verify(self._service.verify_recipient, event)
+
+    def _data(self, event: DataRequested) -> None:
+        del event
+        session = self.session
+        recipients = tuple([Recipient(address) for address in session.recipients])
+        envelope = Envelope(self._facts, session.reverse_path, recipients, session.size, session.body)
+        try:
+            self._submission = self._service.submit(envelope)
+        except Exception:  # noqa: BLE001 - whatever it is, the client may try again
+            self._answer(self._refusal(Failure()))  # type: ignore[no-untyped-call] # Twisted's has no types
+        else:
+            session.send(r.START_MAIL)
+
+    def _content(self, event: ContentReceived) -> None:
+        if self._submission is None:
+            return
+        try:
+            pressure = self._submission.write(event.data)
+        except Exception:  # noqa: BLE001 - a broken promise; the content is read to its end and refused
+            self._refusal(Failure())  # type: ignore[no-untyped-call] # Twisted's has no types
+            self._forget_submission()
+            return
+        if pressure is not None and not pressure.called:
+            self.awaiting = True
+            pressure.addBoth(self._written)
+
+    def _content_ended(self, event: ContentEnded) -> None:
+        submission = self._submission
+        if self.session.bare_newline and not self._noted:
+            self._noted = True
+            self._logbook.event("smtp.bare_newline", session=self._facts.id, peer=self._facts.peer)
+        if event.fault is not None or submission is None:
+            self._forget_submission()
+            self._answer(event.fault or r.NOT_TAKEN)
+            return
+        self._committing = True
+        try:
+            done = submission.commit()
+        except Exception:  # noqa: BLE001 - a broken promise; nothing was kept
+            done = fail()
+        if done.called and isinstance(done.result, int):
+            self._committed(done.result)
+        else:
+            self._wait(done, self._committed)
+
+    def _session_ended(self, event: SessionEnded) -> None:
+        self.end(event.why)
+
+    # Answers.
+
+    def _verify(self, ask: Callable[..., Deferred[Reply]], event: SenderGiven | RecipientGiven) -> None:
+        """Ask the service about a path, and answer."""
+        try:
+            asked = ask(self._facts, event.path, event.params)
+        except Exception:  # noqa: BLE001 - whatever it is, the client may try again
+            asked = fail()
+        if asked.called and isinstance(asked.result, Reply):
+            self._answer(asked.result)  # most answers are there at once: no turn through the Deferred
+        else:
+            self._wait(asked, self._verified)
+
+    def _wait(self, asked: Deferred[Any], use: Callable[[Any], None]) -> None:
+        self.awaiting = True
+        asked.addCallbacks(use, self._failed)
+        asked.addErrback(self._broken)
+
+    def _verified(self, reply: Reply) -> None:
+        self.awaiting = False
+        self._answer(reply)
+        self._resume()
+
+    def _broken(self, failure: Failure) -> None:
+        """Log a mistake of our own; the deadline ends the session."""
+        self._logbook.failure("smtp.fault", failure, session=self._facts.id)
+
+    def _committed(self, number: int) -> None:
+        self._entry.messages += 1
+        self.awaiting = self._committing = False
+        self._submission = None
+        self._answer(r.QUEUED.fill(id=show_id(number)))
+        self._resume()
+
+    def _failed(self, failure: Failure) -> None:
+        self.awaiting = False
+        reply = self._refusal(failure)
+        self._committing = False
+        self._forget_submission()
+        self._answer(reply)
+        self._resume()
+
+    def _written(self, result: object) -> None:
+        """Go on: the store takes more."""
+        if isinstance(result, Failure):
+            self._refusal(result)
+            self._forget_submission()
+        self.awaiting = False
+        self._resume()
+
+    def _resume(self) -> None:
+        if not self._running:
+            self._answered()
+
+    def _answer(self, reply: Reply) -> None:
+        """Answer the session's event, unless it has ended meanwhile."""
+        if self.over or self.session.asked is None:
+            return
+        try:
+            self.session.send(reply)
+        except (AnswerError, AttributeError):  # no answer to this event, or no Reply at all
+            self._logbook.failure("smtp.fault", None, session=self._facts.id)
+            self.session.send(r.NOT_TAKEN)
+
+    def _refusal(self, failure: Failure) -> Reply:
+        """Log what failed and return the reply for it."""
+        logbook, facts = self._logbook, self._facts
+        error = failure.value
+        if not isinstance(error, ReplyError):
+            logbook.failure("smtp.fault", failure, session=facts.id, peer=facts.peer)
+            return r.NOT_TAKEN
+        if self._committing and self._submission is not None:
+            reply = error.reply
+            logbook.event(
+                "mail.not_taken",
+                msg=self._submission.id,
+                session=facts.id,
+                peer=facts.peer,
+                code=reply.code,
+                why=error.cause or reply.text,
+            )
+        return error.reply
+
+    def _forget_submission(self) -> None:
+        """Abort the submission, unless it is being committed."""
+        submission = self._submission
+        if submission is not None and not self._committing:
+            self._submission = None
+            try:
+                submission.abort()
+            except Exception:  # noqa: BLE001 - a broken promise; the session goes on without it
+                self._logbook.failure("smtp.fault", None, session=self._facts.id)
+
+    _ACTIONS: ClassVar[dict[type, Callable[[Dialogue, Any], None]]] = {
+        Greeted: _greeted,
+        SenderGiven: _sender,
+        RecipientGiven: _recipient,
+        DataRequested: _data,
+        ContentReceived: _content,
+        ContentEnded: _content_ended,
+        SessionEnded: _session_ended,
+    }

@@ -1,0 +1,157 @@
+"""A listener's connections: their number, their deadlines and their end.
+
+One timer serves them all: while there are connections it asks each of them, a
+few times in a timeout, whether its deadline has passed.  That costs less than a
+timer for each, which would be made and cancelled with every short connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import Protocol
+from zope.interface import implementer
+
+from netsvc.mail.reply import SHUTTING_DOWN, TOO_MANY_CONNECTIONS
+from netsvc.smtpd.connection import SmtpConnection
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
+
+    from netsvc.interfaces import IMailboxService
+    from netsvc.logbook import Logbook
+    from netsvc.smtpd.listener import SmtpListenerSettings
+
+LONGEST_TICK = 5.0
+TICKS = 20
+"""Deadlines are looked at so many times in the shortest timeout, and every LONGEST_TICK seconds at least."""
+
+LAST_WORD = 2.0
+"""Seconds the 421 that ends a session has to leave before the connection is dropped."""
+
+LOG_INTERVAL = 60.0
+"""Seconds between two log lines about refused connections."""
+
+
+class Refusal(Protocol):
+    """A connection that is told why it is not served, and closed."""
+
+    def __init__(self, words: bytes) -> None:
+        """Keep what is said."""
+        self._words = words
+
+    def connectionMade(self) -> None:
+        """Say it and close."""
+        assert self.transport is not None
+        self.transport.write(self._words)
+        self.transport.loseConnection()
+
+
+@implementer(IProtocolFactory)
+class SmtpFactory:
+    """Builds the connections of one SMTP listener.
+
+    ``service`` is the one mailbox service, ``reactor`` gives the time.  Raises ValueError for settings that no session
+    could keep.
+    """
+
+    def __init__(
+        self, service: IMailboxService, settings: SmtpListenerSettings, logbook: Logbook, reactor: IReactorTime
+    ) -> None:
+        """Serve nobody yet."""
+        self.service = service
+        self.settings = settings
+        self.logbook = logbook
+        self.clock = reactor
+        self.terms = settings.terms()
+        self.connections: set[SmtpConnection] = set()
+        self._cap = settings.connection_cap
+        self._tick = min(LONGEST_TICK, settings.command_timeout / TICKS, settings.data_timeout / TICKS)
+        self._timer: IDelayedCall | None = None
+        self._last_refusal: float | None = None
+        self.stopping = False
+        self._grace: IDelayedCall | None = None
+        self._waiters: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol:
+        """Return the protocol of a new connection: a session, or a 421 when there are too many or the service stops."""
+        del addr
+        hostname = self.settings.hostname
+        if self.stopping:
+            return Refusal(bytes(SHUTTING_DOWN.fill(hostname=hostname)))
+        if len(self.connections) >= self._cap:
+            now = self.clock.seconds()
+            if self._last_refusal is None or now >= self._last_refusal + LOG_INTERVAL:
+                self._last_refusal = now
+                self.logbook.event("smtp.too_many_connections", listener=self.settings.listener, limit=self._cap)
+            return Refusal(bytes(TOO_MANY_CONNECTIONS.fill(hostname=hostname)))
+        return SmtpConnection(self)
+
+    def doStart(self) -> None:
+        """Do nothing: a port listens for us (IProtocolFactory)."""
+
+    def doStop(self) -> None:
+        """Do nothing: sessions go on until ``stop`` (IProtocolFactory)."""
+
+    def opened(self, connection: SmtpConnection) -> None:
+        """Take a connection under the timer; connections call it."""
+        self.connections.add(connection)
+        if self._timer is None:
+            self._timer = self.clock.callLater(self._tick, self._look)
+
+    def gone(self, connection: SmtpConnection) -> None:
+        """Forget a connection; connections call it."""
+        self.connections.discard(connection)
+        if self.stopping and not self.connections:
+            self._stopped()
+
+    def stop(self) -> Deferred[None]:
+        """End every session -> Deferred[None], fired when all are gone.
+
+        Who is between transactions gets 421 at once; a transaction under way has ``grace`` seconds to end with its
+        own reply.  Whoever listens must have stopped before.
+        """
+        first = not self.stopping
+        self.stopping = True
+        if first:
+            for connection in list(self.connections):
+                connection.drain()
+        if not self.connections:
+            self._stopped()
+            return succeed(None)
+        if first:
+            self._grace = self.clock.callLater(self.settings.grace, self._cut)
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        return waiter
+
+    def _cut(self) -> None:
+        """End what is left: the grace is over."""
+        self._grace = self.clock.callLater(LAST_WORD, self._drop)
+        for connection in list(self.connections):
+            connection.cut()
+
+    def _drop(self) -> None:
+        self._grace = None
+        for connection in list(self.connections):
+            connection.drop()
+
+    def _look(self) -> None:
+        """End what has passed its deadline."""
+        self._timer = None
+        now = self.clock.seconds()
+        for connection in list(self.connections):
+            connection.expire(now)
+        if self.connections:
+            self._timer = self.clock.callLater(self._tick, self._look)
+
+    def _stopped(self) -> None:
+        for call in (self._timer, self._grace):
+            if call is not None and call.active():
+                call.cancel()
+        self._timer = self._grace = None
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
