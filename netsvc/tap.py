@@ -19,7 +19,7 @@ from twisted.python.logfile import LogFile
 from netsvc import __version__, logbook
 from netsvc.config.complaints import Complaint, ConfigError, ValueFaultError
 from netsvc.config.node import Overrides, Rooms, check_auth, load_node, parse_listen
-from netsvc.delivery.routing import check_pattern, parse_target
+from netsvc.delivery.routing import check_route
 from netsvc.discovery import protocols
 from netsvc.node import NodeService, complain_on_stderr
 from netsvc.report import report
@@ -90,7 +90,7 @@ class Options(usage.Options, AuthOptionMixin):
         """Read and check the configuration; exits with EX_CONFIG and every complaint when it cannot be used."""
         self.protocols = protocols()
         overrides = Overrides(self["state"], self["hostname"], self["store"], self.listen, self.specs)
-        rooms = Rooms(self.protocols.makers, _check_route)
+        rooms = Rooms(self.protocols.makers, check_route)
         try:
             self.node = load_node(Path(self["config"]) if self["config"] else None, overrides, rooms)
         except ConfigError as error:
@@ -102,11 +102,6 @@ class Options(usage.Options, AuthOptionMixin):
             raise SystemExit(0)
         if self.parent is not None:
             LOG_PLACE.choose(self.parent, self.node.log_level)
-
-
-def _check_route(pattern: str, target: str) -> None:
-    check_pattern(pattern)
-    parse_target(target)
 
 
 def _with_broken(complaints: tuple[Complaint, ...], found: Protocols) -> list[Complaint]:

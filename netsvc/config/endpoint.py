@@ -68,6 +68,8 @@ def split_endpoint(text: str) -> tuple[list[str], dict[str, str]]:
             part = key = ""
         else:
             part += c
+    if part or key:
+        raise ValueFaultError(f"{quote(text)} ends in a backslash", REMEDY)
     return words, keys
 
 

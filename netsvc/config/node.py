@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from netsvc.config import values
 from netsvc.config.complaints import Complaint, Complaints, ConfigError, ValueFaultError, kind_of, nearest, quote
 from netsvc.config.endpoint import MAX_UNIX_PATH
-from netsvc.config.listener import ListenerConfig, check_together, default_protocol, read_listener
+from netsvc.config.listener import ListenerConfig, check_together, read_listener
 from netsvc.config.site import read_site
 from netsvc.config.source import key_lines
 from netsvc.config.table import Later, TableReader
@@ -143,13 +143,13 @@ def read_node(raw: bytes, file: Path, overrides: Overrides, rooms: Rooms) -> Nod
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError([Complaint(where, line, "", "is not UTF-8", "save the file as UTF-8")]) from None
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError([_not_toml(where, str(error))]) from None
+        raise ConfigError([_not_toml(where, str(error), source)]) from None
     return _Reader(Complaints(where, key_lines(source)), data, file.absolute(), overrides, rooms).read()
 
 
-def _not_toml(where: str, message: str) -> Complaint:
+def _not_toml(where: str, message: str, source: str) -> Complaint:
     match = re.search(r"at line ([0-9]+), column ([0-9]+)", message)
-    line = int(match[1]) if match else 0
+    line = int(match[1]) if match else source.count("\n") + 1 if "end of document" in message else 0
     text = message.partition(" (at ")[0].rstrip(".")
     column = f" at column {match[2]}" if match else ""
     return Complaint(where, line, "", f"is not TOML: {text}{column}", 'texts stand in quotes, as in key = "value"')
@@ -248,7 +248,7 @@ class _Reader:
             else:
                 wanted[name] = data
         for name in self._over.listen:
-            wanted.setdefault(name, {"protocol": default_protocol(name)})
+            wanted.setdefault(name, {})
         if not wanted and not tables:
             self._complaints.add(("listeners",), "there is no listener", "add one, or leave the table out")
         found = [

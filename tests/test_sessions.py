@@ -1,0 +1,121 @@
+"""The registry of live sessions."""
+
+import sys
+
+from zope.interface.verify import verifyObject
+
+from netsvc.interfaces import ISessionEntry, ISessions
+from netsvc.sessions import Sessions
+
+SCHEMA = [
+    "id",
+    "kind",
+    "peer",
+    "user",
+    "state",
+    "since",
+    "idle",
+    "cmds",
+    "msgs",
+    "bytes",
+    "tls",
+    "helo",
+    "domain",
+    "node",
+]
+
+
+class Ticks:
+    def __init__(self):
+        self.ms = 1000
+
+    def __call__(self):
+        return self.ms
+
+
+def test_keeps_its_promises():
+    sessions = Sessions()
+    assert verifyObject(ISessions, sessions)
+    assert verifyObject(ISessionEntry, sessions.open("smtp-in", "192.0.2.1"))
+
+
+def test_rows_have_the_fields_of_the_schema_oldest_first():
+    now = Ticks()
+    sessions = Sessions("mx1", now)
+    first = sessions.open("smtp-in", "192.0.2.1", listener="smtp", state="greeting")
+    now.ms = 2000
+    second = sessions.open("console", "127.0.0.1", user="op")
+    now.ms = 3500
+    first.state = "data"
+    first.commands, first.messages, first.octets = 4, 1, 999
+    now.ms = 4000
+    rows = sessions.rows()
+    assert [list(row) for row in rows] == [SCHEMA, SCHEMA]
+    assert [row["id"] for row in rows] == [first.id, second.id] == ["S1", "S2"]
+    assert rows[0] == {
+        "id": "S1",
+        "kind": "smtp-in",
+        "peer": "192.0.2.1",
+        "user": "",
+        "state": "data",
+        "since": 1000,
+        "idle": 500,
+        "cmds": 4,
+        "msgs": 1,
+        "bytes": 999,
+        "tls": "",
+        "helo": "",
+        "domain": "",
+        "node": "mx1",
+    }
+    assert rows[1]["idle"] == 2000
+    assert rows[1]["user"] == "op"
+
+
+def test_foreign_text_is_safe():
+    sessions = Sessions()
+    entry = sessions.open("smtp-in", "192.0.2.1")
+    entry.helo = "evil\r\n\x1b[2J" + "x" * 1000
+    (row,) = sessions.rows()
+    assert row["helo"].startswith("evil\\x0d\\x0a\\x1b[2J")
+    assert len(row["helo"]) == 255
+
+
+def test_counts_without_a_search():
+    sessions = Sessions()
+    one = sessions.open("smtp-in", "192.0.2.1")
+    sessions.open("smtp-in", "192.0.2.1")
+    sessions.open("smtp-in", "192.0.2.2")
+    sessions.open("console", "192.0.2.1")
+    assert sessions.count() == 4
+    assert sessions.count("smtp-in") == 3
+    assert sessions.count("smtp-out") == 0
+    assert sessions.count("smtp-in", "192.0.2.1") == 2
+    assert sessions.count(peer="192.0.2.1") == 3
+    assert len(sessions.entries()) == 4
+    one.close()
+    one.close()
+    assert sessions.count("smtp-in", "192.0.2.1") == 1
+    assert sessions.count() == 3
+
+
+def test_closing_all_leaves_nothing_behind():
+    sessions = Sessions()
+    entries = [sessions.open("smtp-in", f"192.0.2.{n % 7}") for n in range(50)]
+    for entry in entries:
+        entry.kick = entry.close
+        entry.close()
+        entry.state = "closed"
+        assert entry.kick is None
+    assert sessions.count() == 0
+    assert not sessions._by_peer
+    assert not sessions._by_kind
+    assert sessions.rows() == []
+
+
+def test_an_entry_is_small_and_its_clock_is_ours():
+    sessions = Sessions()
+    entry = sessions.open("smtp-in", "192.0.2.1")
+    assert not hasattr(entry, "__dict__")
+    assert sys.getsizeof(entry) < 300
+    assert sessions.rows()[0]["since"] > 1_600_000_000_000
