@@ -133,12 +133,9 @@ async def open_store(
     """
 
     def log(event: str, **fields: Any) -> None:
-        if logbook is None:
-            return
-        if event in WARNINGS:
-            logbook.warning(event, **fields)
-        else:
-            logbook.event(event, **fields)
+        if logbook is not None:
+            write = logbook.warn if event in WARNINGS else logbook.event
+            write(event, **fields)
 
     engine = Engine(MemoryLinks() if memory else links_for(url, Path(state)), reactor)
     spool = Spool(engine)
