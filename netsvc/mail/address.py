@@ -52,6 +52,8 @@ def parse_domain(text: str) -> str:
 
     A name with other letters than ASCII is taken in its IDNA form.
     """
+    if len(text) > MAX_DOMAIN:
+        raise AddressError(f"the domain is longer than {MAX_DOMAIN} octets")
     if text.startswith("["):
         return _literal(text)
     if not text.isascii():
@@ -71,6 +73,8 @@ def _literal(text: str) -> str:
     inside = text[1:-1].lower()
     if not text.endswith("]"):
         raise AddressError("the address literal does not end in ]")
+    if "%" in inside:  # a zone means something on one host only, and may hold any character
+        raise AddressError("the address literal has a zone")
     try:
         if inside.startswith("ipv6:"):
             return f"[IPv6:{ipaddress.IPv6Address(inside[5:])}]"
