@@ -1,0 +1,92 @@
+"""Locks out whoever guesses passwords (CONSOLE.md S7).
+
+Failures are counted by the network they come from first, so that somebody far
+away who guesses cannot lock out an operator at the machine itself:
+
+* a name from one network (an IPv4 /24, an IPv6 /64): 10 failures in 15 minutes lock the pair for 30;
+* a network, all names together: 40, never for loopback;
+* a name from everywhere but loopback: 100, so that many networks together do not guess for ever.
+
+While locked, a login takes as long and says the same as one with a wrong password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, maybeDeferred
+from zope.interface import implementer
+
+from netsvc.accounts.identity import password_of
+from netsvc.interfaces import ILoginSource
+from netsvc.mail.escape import escape_bytes
+
+if TYPE_CHECKING:
+    from netsvc.accounts.hashes import Hasher
+    from netsvc.interfaces import ICounters
+
+REALM: Final = 2
+"""The counters' realm for logins."""
+WINDOW_MS: Final = 15 * 60_000
+LOCK_MS: Final = 30 * 60_000
+PAIR_LIMIT: Final = 10
+NETWORK_LIMIT: Final = 40
+NAME_LIMIT: Final = 100
+
+
+def network_of(source: str) -> tuple[str, bool]:
+    """Return (the network ``source`` is in, whether it is loopback); what is no IP address stands for itself."""
+    try:
+        address = ipaddress.ip_address(source.partition("%")[0])
+    except ValueError:
+        return source[:100], False
+    mapped = getattr(address, "ipv4_mapped", None)
+    if mapped is not None:
+        address = mapped
+    bits = 24 if address.version == 4 else 64
+    return str(ipaddress.ip_network((address, bits), strict=False)), address.is_loopback
+
+
+def counted(name: str, source: str) -> list[tuple[str, int]]:
+    """Return the keys a failure counts for, each with its limit; the pair comes first."""
+    network, loopback = network_of(source)
+    keys = [(f"{network} {name}", PAIR_LIMIT)]
+    if not loopback:
+        keys += [(f"{network} *", NETWORK_LIMIT), (f"* {name}", NAME_LIMIT)]
+    return keys
+
+
+@implementer(ICredentialsChecker)
+class ThrottledChecker:
+    """A checker before which failures are counted.  Credentials that provide ILoginSource say where they come from."""
+
+    def __init__(self, checker: Any, counters: ICounters, hasher: Hasher) -> None:
+        self._checker = checker
+        self._counters = counters
+        self._hasher = hasher
+        self.credentialInterfaces = checker.credentialInterfaces
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """-> Deferred[avatar id]; fails with UnauthorizedLogin, also while locked, or as the checker does."""
+        return Deferred.fromCoroutine(self._check(credentials))
+
+    async def _check(self, credentials: Any) -> Any:
+        given = credentials.username
+        name = escape_bytes(given if isinstance(given, bytes) else given.encode("utf-8", "replace"), 64).lower()
+        source = credentials.source if ILoginSource.providedBy(credentials) else ""
+        keys = counted(name, source)
+        for key, _ in keys:
+            if await self._counters.locked(REALM, key):
+                await self._hasher.verify(None, password_of(credentials.password))
+                raise UnauthorizedLogin("locked")
+        try:
+            found = await maybeDeferred(self._checker.requestAvatarId, credentials)
+        except UnauthorizedLogin:
+            for key, limit in keys:
+                await self._counters.fail(REALM, key, limit, WINDOW_MS, LOCK_MS)
+            raise
+        await self._counters.clear(REALM, keys[0][0])
+        return found
