@@ -196,7 +196,8 @@ class Command:
 
     ``words`` lead to it; ``args`` follow in order; then come what it ``selects`` and its ``clauses``.  ``role`` is the
     least that may run it, ``content`` asks for the content privilege too.  ``changes`` commands are audited.  ``run``
-    is a coroutine function that is handed the call; ``table`` is what its rows are.
+    is a coroutine function that is handed the call; ``table`` is what its rows are.  ``hidden`` ones are taken but not
+    shown.
     """
 
     words: tuple[Word, ...]
@@ -210,6 +211,7 @@ class Command:
     changes: bool = False
     table: Table | None = None
     examples: tuple[str, ...] = ()
+    hidden: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a role nobody has."""

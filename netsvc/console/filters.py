@@ -80,7 +80,7 @@ def parse_where(reader: Reader, of: str, now_ms: int, tail: Sequence[Option] = (
 
 def field_options(of: str) -> list[Option]:
     """Return the fields of ``of`` as options; aliases are taken but not shown."""
-    options = [Option(f.name, f.help) for f in OBJECTS[of]]
+    options = [Option(f.name, f.help, glue=True) for f in OBJECTS[of]]
     return options + [Option(alias, f.help, hidden=True) for f in OBJECTS[of] for alias in f.aliases]
 
 
@@ -126,7 +126,7 @@ class _Filter:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise CommandError("E206", "The filter is nested too deeply", self.reader.pos)
-        options = [*field_options(self.of), Option("not", "the contrary"), Option("(", "a group")]
+        options = [*field_options(self.of), Option("not", "the contrary"), Option("(", "a group", glue=True)]
         token = self.reader.next(options, _FIELD_STOPS)
         if token is None:
             raise CommandError("E204", "Expected a field", self.reader.pos, hint=f"help fields {self.of}")

@@ -188,7 +188,7 @@ class _Walk:
 
     def _children(self, first: bool) -> list[Option]:
         options = [
-            Option(word, node.help, hidden=not any(self.visible(c) for c in node.commands()))
+            Option(word, node.help, hidden=not any(self.visible(c) for c in node.commands() if not c.hidden))
             for word, node in self.node.children.items()
         ]
         if first:

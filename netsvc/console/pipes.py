@@ -163,12 +163,13 @@ def _words(value: Any) -> str:
 class _Match:
     full = False
 
-    def __init__(self, text: str, contrary: bool) -> None:
-        self._test = test_of(text)
-        self._contrary = contrary
+    def __init__(self, pipe: Pipe, text_of: Callable[[Row], str]) -> None:
+        self._test = test_of(pipe.text)
+        self._text_of = text_of
+        self._contrary = pipe.name == "except"
 
     def put(self, row: Row) -> Iterable[Row]:
-        return (row,) if self._test(line_of(row)) is not self._contrary else ()
+        return (row,) if self._test(self._text_of(row)) is not self._contrary else ()
 
     def end(self) -> Iterable[Row]:
         return ()
@@ -177,12 +178,13 @@ class _Match:
 class _Find:
     full = False
 
-    def __init__(self, text: str) -> None:
-        self._test = test_of(text)
+    def __init__(self, pipe: Pipe, text_of: Callable[[Row], str]) -> None:
+        self._test = test_of(pipe.text)
+        self._text_of = text_of
         self._found = False
 
     def put(self, row: Row) -> Iterable[Row]:
-        self._found = self._found or self._test(line_of(row))
+        self._found = self._found or self._test(self._text_of(row))
         return (row,) if self._found else ()
 
     def end(self) -> Iterable[Row]:
@@ -222,8 +224,8 @@ class _Last:
 class _Count:
     full = False
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, count: int = 0) -> None:
+        self._count = count
 
     def put(self, row: Row) -> Iterable[Row]:
         del row
@@ -234,12 +236,15 @@ class _Count:
         return ({"count": self._count},)
 
 
-def stage(pipe: Pipe) -> Stage:
-    """Return the stage that does what ``pipe`` says.  ``pipe`` is none of STYLES."""
+def stage(pipe: Pipe, text_of: Callable[[Row], str] = line_of) -> Stage:
+    """Return the stage that does what ``pipe`` says, ``pipe`` being none of STYLES.
+
+    ``text_of`` is the text of a row that match, except and find look at.
+    """
     if pipe.name in {"match", "except"}:
-        return _Match(pipe.text, pipe.name == "except")
+        return _Match(pipe, text_of)
     if pipe.name == "find":
-        return _Find(pipe.text)
+        return _Find(pipe, text_of)
     if pipe.name == "first":
         return _First(pipe.number)
     return _Last(pipe.number) if pipe.name == "last" else _Count()
@@ -248,10 +253,10 @@ def stage(pipe: Pipe) -> Stage:
 class Pipeline:
     """The stages behind one another."""
 
-    def __init__(self, pipes: Iterable[Pipe]) -> None:
+    def __init__(self, pipes: Iterable[Pipe], text_of: Callable[[Row], str] = line_of) -> None:
         """Build them from what was typed."""
         pipes = tuple(pipes)
-        self._stages = [stage(pipe) for pipe in pipes if pipe.name not in STYLES]
+        self._stages: list[Stage] = [stage(pipe, text_of) for pipe in pipes if pipe.name not in STYLES]
         self.style = next((pipe.name for pipe in reversed(pipes) if pipe.name in STYLES), "")
         self.counts = any(pipe.name == "count" for pipe in pipes)
 
@@ -264,6 +269,10 @@ class Pipeline:
     def plain(self) -> bool:
         """Whether rows pass unchanged."""
         return not self._stages
+
+    def preset(self, count: int) -> None:
+        """Have a single ``count`` tell ``count``: somebody counted without reading rows."""
+        self._stages = [_Count(count)]
 
     def put(self, row: Row) -> list[Row]:
         """Take a row -> the rows that come out at the end."""

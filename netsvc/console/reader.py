@@ -23,12 +23,16 @@ _SPACE = " \t"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Something that may stand at a place: a ``word``, or with ``open`` a label for any value."""
+    """Something that may stand at a place: a ``word``, or with ``open`` a label for any value.
+
+    ``hidden`` ones are taken but not shown; after a ``glue`` one no blank is due.
+    """
 
     word: str
     help: str = ""
     open: bool = False
     hidden: bool = False
+    glue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ The fields are a contract: within a schema's version they are only added to.
 
 from __future__ import annotations
 
-from typing import Any
-
 from netsvc.commands import Column, Table
 from netsvc.criteria import RESULTS, STATES
 
@@ -256,7 +254,7 @@ JOB = Table(
         C("skipped", "int", "items that had changed", "SKIPPED"),
         C("started", "time", "when it began", "STARTED"),
         C("ended", "time", "when it ended", "ENDED"),
-        C("undo", "text", "how to take it back, or what it takes back"),
+        C("undo", "int", "the job that it takes back", "UNDOES"),
         C("reason", "text", "why it was done", "REASON", shrink=1),
     ),
     "one bulk action",
@@ -370,48 +368,3 @@ FIELD = Table(
     ),
     "a field filters can be about",
 )
-
-TABLES = {
-    table.schema.partition("/")[0]: table
-    for table in (
-        *(ITEM, SUMMARY, REASON, MESSAGE, ATTEMPT, HISTORY, MAILBOX, MAIL, MAIL_SOURCE, MESSAGE_SOURCE, SESSION),
-        *(DESTINATION, JOB, AUDIT, DOMAIN, ALIAS, USER, VERSION, WHOAMI, TERMINAL, TEXT, COUNT, CHANGE, FIELD),
-    )
-}
-"""Every table by its schema's name without the version."""
-
-_JSON_TYPES: dict[str, Any] = {
-    "time": {"type": ["string", "null"], "format": "date-time"},
-    "duration": {"type": ["number", "null"], "description": "seconds"},
-    "size": {"type": ["integer", "null"], "description": "octets"},
-    "int": {"type": ["integer", "null"]},
-    "number": {"type": ["number", "null"]},
-    "bool": {"type": ["boolean", "null"]},
-    "list": {"type": ["array", "null"]},
-    "rows": {"type": ["array", "null"]},
-    "map": {"type": ["object", "null"]},
-    "base64": {"type": ["string", "null"], "contentEncoding": "base64"},
-}
-
-
-def json_schema(table: Table) -> dict[str, Any]:
-    """Return the JSON Schema of the table's rows in machine mode."""
-    properties = {}
-    for column in table.fields:
-        shape = dict(_JSON_TYPES.get(column.type, {"type": ["string", "null"]}))
-        if column.words:
-            shape["enum"] = [*column.words, None]
-        if column.inner is not None:
-            shape["items"] = json_schema(column.inner)
-        if column.help:
-            unit = shape.get("description")
-            shape["description"] = f"{column.help} ({unit})" if unit else column.help
-        properties[column.name] = shape
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": table.schema,
-        "description": table.help,
-        "type": "object",
-        "properties": properties,
-        "required": [column.name for column in table.fields],
-    }

@@ -1,0 +1,153 @@
+"""Where a command's rows and words go: a person's terminal.  (Machine mode's is in ``machine``.)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from netsvc.console.render import Layout, cells, inner_rows, json_line, lines_of, list_lines, machine_row
+from netsvc.console.tables import TEXT
+from netsvc.mail.escape import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from netsvc.commands import CommandError, Table
+    from netsvc.interfaces import ITerminal
+    from netsvc.records import Row
+
+BATCH = 100
+"""Rows gathered before the widths of a table are settled."""
+
+
+class Outlet(Protocol):
+    """What verbs say things through, whoever listens."""
+
+    machine: bool
+    style: str
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody can answer questions."""
+
+    async def row(self, table: Table, row: Row) -> None:
+        """Show a row."""
+
+    async def flush(self) -> None:
+        """Show what was gathered."""
+
+    async def say(self, text: str) -> None:
+        """Show a sentence (LF between lines)."""
+
+    async def preview(self, facts: Mapping[str, Any], text: str) -> None:
+        """Show what an action would do: ``facts`` for machines, ``text`` for people."""
+
+    async def progress(self, job: int, done: int, of: int) -> None:
+        """Show how far a job is; may be dropped."""
+
+    async def ask(self, question: str, secret: bool = False) -> str | None:
+        """Ask for a line; None when it was cancelled or nobody is there."""
+
+
+class PersonOutlet:
+    """A person's terminal.  ``style``: table, list or json; ``width`` in cells, 0 for any."""
+
+    machine = False
+
+    def __init__(self, terminal: ITerminal, style: str, width: int, now_ms: int) -> None:
+        """``now_ms`` is what ages and relative times count from."""
+        self._terminal = terminal
+        self.style = style
+        self._width = width
+        self._now_ms = now_ms
+        self._table: Table | None = None
+        self._layout: Layout | None = None
+        self._rows: list[Row] = []
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody can answer questions."""
+        return bool(self._terminal.interactive)
+
+    async def row(self, table: Table, row: Row) -> None:
+        """Gather a row; the first hundred settle the widths of their table."""
+        if table is not self._table:
+            await self.flush()
+            self._table, self._layout = table, None
+        self._rows.append(row)
+        if len(self._rows) >= BATCH:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Show the rows gathered."""
+        rows, self._rows = self._rows, []
+        if rows and self._table is not None:
+            await self.write("".join(line + "\n" for line in self._lines(self._table, rows)))
+
+    def _lines(self, table: Table, rows: Sequence[Row]) -> list[str]:
+        if self.style == "json":
+            return [json_line(machine_row(table, row)) for row in rows]
+        if table is TEXT:
+            return [escape(str(row["line"])) for row in rows]
+        if self.style == "list" or not table.shown:
+            return self._lists(table, rows)
+        if self._layout is None:
+            self._layout = Layout(table, self._width, self._now_ms)
+        return self._layout.lines(rows)
+
+    def _lists(self, table: Table, rows: Sequence[Row]) -> list[str]:
+        out: list[str] = []
+        for at, row in enumerate(rows):
+            out += [""] if at else []
+            out += list_lines(table, row, self._now_ms)
+            for column, inner in inner_rows(table, row):
+                assert column.inner is not None
+                out += [f"{column.name}:"]
+                out += [
+                    "  " + line for line in Layout(column.inner, max(self._width - 2, 0), self._now_ms).lines(inner)
+                ]
+        return out
+
+    async def say(self, text: str) -> None:
+        """Show a sentence below the rows."""
+        await self.flush()
+        await self.write("".join(escape(line) + "\n" for line in text.split("\n")))
+
+    async def preview(self, facts: Mapping[str, Any], text: str) -> None:
+        """Show what an action would do."""
+        del facts
+        await self.say(text)
+
+    async def progress(self, job: int, done: int, of: int) -> None:
+        """Show how far a job is."""
+        self._terminal.progress(f"Job {job}: {done} of {of}")
+
+    async def ask(self, question: str, secret: bool = False) -> str | None:
+        """Ask below what was shown."""
+        await self.flush()
+        return await self._terminal.ask(question, secret)
+
+    async def write(self, text: str) -> None:
+        """Write, and wait while the terminal cannot take more."""
+        pressure = self._terminal.write(text)
+        if pressure is not None:
+            await pressure
+
+    async def fail(self, line: str, error: CommandError) -> None:
+        """Show an error: the line with a caret below the place, then the sentence and its code."""
+        await self.flush()
+        out = []
+        if error.column is not None:
+            shown = escape(line.rstrip())
+            column = cells(escape(line[: error.column]))
+            room = self._width - 1 if self._width else column + 1
+            if column > room:  # keep the place on the screen
+                shown, column = "..." + shown[-room + 3 :], min(cells("..." + shown[-room + 3 :]), room)
+            out += [shown[: max(room, column) + 1], " " * column + "^"]
+        ends = "" if error.message.endswith((".", "?", '"')) else "."
+        out.append(f"% {escape(error.message)}{ends} [{error.code}]" + (f"   {error.hint}" if error.hint else ""))
+        await self.write("".join(part + "\n" for part in out))
+
+
+def text_rows(text: str) -> list[dict[str, str]]:
+    """Return a text as rows of the table TEXT."""
+    return [{"line": line} for line in lines_of(text)]

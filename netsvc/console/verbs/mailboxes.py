@@ -1,0 +1,166 @@
+"""Mailboxes and the mail in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
+from netsvc.console.tables import CHANGE, MAIL, MAIL_SOURCE, MAILBOX
+from netsvc.console.targets import chosen_filter
+from netsvc.console.verbs.message import give_part
+from netsvc.console.verbs.words import EXPECT, LIMIT, SCREEN, SHOW
+from netsvc.records import Page
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from netsvc.console.call import Call
+    from netsvc.records import Row
+
+_ADDRESS = Arg("address", "address", "the mailbox, ann@example.org")
+_MAILBOX = Word("mailbox", "one mailbox")
+
+
+async def show_mailboxes(call: Call) -> None:
+    """List mailboxes."""
+    rows = await call.store(call.service.mail.mailboxes(await chosen_filter(call)))
+    await call.rows(rows)
+    if not rows:
+        await call.note("No mailboxes match.")
+
+
+async def _mailbox(call: Call) -> Row:
+    address = call.args["address"]
+    row: Row | None = await call.store(call.service.mail.mailbox(address.lower()))
+    if row is None:
+        raise CommandError("E401", f"No mailbox {address}", hint="show mailboxes")
+    return row
+
+
+async def show_mailbox(call: Call) -> None:
+    """Show one mailbox."""
+    await call.row(await _mailbox(call))
+
+
+async def show_mail(call: Call) -> None:
+    """List the mail in a mailbox, or show one mail of it."""
+    box = await _mailbox(call)
+    uid, part = call.args.get("uid"), call.args.get("part")
+    if uid is None:
+        if part is not None:
+            raise CommandError("E103", f"Incomplete. Expected one of: UID, before {part}", None, ["UID"])
+        await _list(call, box)
+        return
+    rows = await call.store(call.service.mail.list(box["address"], uid - 1, 1))
+    if not rows or rows[0]["uid"] != uid:
+        raise CommandError("E401", f"No mail {uid} in {box['address']}", hint=f"show mail {box['address']}")
+    if part is None:
+        await call.row(rows[0])
+        return
+    target = f"{box['address']} {uid}"
+    await call.need_content(target, part)
+    reader = await call.store(call.service.mail.fetch(box["address"], uid))
+    if reader is None:
+        raise CommandError("E401", f"No mail {uid} in {box['address']}")
+    await call.audit(target, part)
+    call.command_source = MAIL_SOURCE
+    try:
+        await give_part(call, part, (b"", reader), {"uid": uid, "id": rows[0]["id"]})
+    finally:
+        reader.close()
+
+
+async def _list(call: Call, box: Row) -> None:
+    limit = call.args.get("limit")
+    if limit is None and call.plain:
+        limit = SCREEN
+
+    def fetch(after: Any, count: int) -> Deferred[Page]:
+        answer: Deferred[list[Row]] = call.service.mail.list(box["address"], after or 0, count)
+        return answer.addCallback(lambda rows: Page(rows, rows[-1]["uid"] if len(rows) >= count else None))
+
+    more = await call.stream(fetch, limit)
+    if more:
+        call.total = box["messages"]
+        await call.note(f"{call.rows_out} of {box['messages']} shown. Say limit N to see more.")
+    elif not call.rows_out:
+        await call.note("No mail is in it.")
+
+
+async def create(call: Call) -> None:
+    """Create a mailbox."""
+    address = call.args["address"].lower()
+    quota = call.args.get("quota", 0)
+    await call.change(call.service.directory.create_mailbox(address, quota))
+    await call.changed(address, f"quota {quota}" if quota else "", 1, f"Mailbox {address} created.")
+
+
+async def delete(call: Call) -> None:
+    """Delete a mailbox and the mail in it."""
+    box = await _mailbox(call)
+    address = box["address"]
+    if box["messages"]:
+        await call.confirm_count(
+            box["messages"],
+            f"Delete mailbox {address} and the {box['messages']} mails in it. This cannot be undone.",
+        )
+    gone = await call.change(call.service.directory.delete_mailbox(address))
+    mails = f" {gone} mails went with it." if gone else ""
+    await call.changed(address, "", gone, f"Mailbox {address} deleted.{mails}")
+
+
+COMMANDS = (
+    Command(
+        (SHOW, Word("mailboxes", "mailboxes, with what is in them")),
+        show_mailboxes,
+        "mailboxes, with what is in them",
+        selects=Selects("mailbox", ("where", "all")),
+        table=MAILBOX,
+        examples=("show mailboxes where bytes>1G", "show mailboxes where address=*@example.org"),
+    ),
+    Command((SHOW, _MAILBOX), show_mailbox, "one mailbox", args=(_ADDRESS,), table=MAILBOX),
+    Command(
+        (SHOW, Word("mail", "the mail in a mailbox")),
+        show_mail,
+        "the mail in a mailbox, or one mail of it",
+        args=(
+            _ADDRESS,
+            Arg("uid", "int", "number of a mail", optional=True, low=1),
+            Arg(
+                "part",
+                "choice",
+                "what of it",
+                words=(
+                    Word("headers", "its header section (content privilege)"),
+                    Word("body", "the first 64 KiB of its body (content privilege)"),
+                    Word("source", "all of it (content privilege)"),
+                ),
+                optional=True,
+            ),
+        ),
+        clauses=(LIMIT,),
+        table=MAIL,
+        examples=("show mail ann@example.org", "show mail ann@example.org 7 headers"),
+    ),
+    Command(
+        (Word("mailbox", "create and delete mailboxes"), Word("create", "make one")),
+        create,
+        "make a mailbox in one of our domains",
+        args=(_ADDRESS,),
+        clauses=(Clause("quota", "octets it may hold", (Arg("quota", "size", "octets: 512 10k 5M 1G"),)),),
+        role="admin",
+        changes=True,
+        table=CHANGE,
+        examples=("mailbox create ann@example.org quota 1G",),
+    ),
+    Command(
+        (Word("mailbox", "create and delete mailboxes"), Word("delete", "remove one and its mail")),
+        delete,
+        "remove a mailbox and the mail in it",
+        args=(_ADDRESS,),
+        clauses=(EXPECT,),
+        role="admin",
+        changes=True,
+        table=CHANGE,
+    ),
+)
