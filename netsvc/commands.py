@@ -93,7 +93,8 @@ class Column:
 
     ``name`` is its key in machine mode, ``type`` of COLUMN_TYPES (in rows a time is int ms since 1970, a duration int
     ms, a size int octets; None: absent).  ``title`` heads it in the table people see, "" keeps it out of there;
-    ``show`` refines how a person sees it: relative or clock (times), percent, path (empty is ``<>``).  ``shrink`` says
+    ``show`` refines how a person sees it: relative or clock (times), percent, path (empty is ``<>``), blank
+    (absent is nothing rather than ``-``).  ``shrink`` says
     how gladly it is cut when the table is too wide, 0 never.  ``inner`` is the table of the rows in a column of type
     rows; lines are a list of str.
 
@@ -148,7 +149,8 @@ class Arg:
 
     ``kind`` is of ARG_KINDS: word (bare word), text (bare word or quoted), int, size (octets), duration (ms), id (text
     of an id or its beginning), address, domain, name (an account's), choice (one of ``words``), secret (never shown nor
-    kept), rest (all up to the pipe).  ``name`` is the key of the value in ``Call.args``; ``label`` is shown by ``?``.
+    kept), rest (all up to the pipe).  ``name`` is the key of the value in ``Call.args``; ``label``
+    is what ``?`` shows for it: ``shown``, else the name in capitals.
     """
 
     name: str
@@ -157,6 +159,7 @@ class Arg:
     words: tuple[Word, ...] = ()
     optional: bool = False
     low: int = 0
+    shown: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a kind nobody parses."""
@@ -168,7 +171,7 @@ class Arg:
         """What stands for the value in a syntax line."""
         if self.kind == "choice":
             return "|".join(word.text for word in self.words)
-        return self.name.upper()
+        return self.shown or self.name.upper()
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,8 +143,7 @@ class PersonOutlet:
             if column > room:  # keep the place on the screen
                 shown, column = "..." + shown[-room + 3 :], min(cells("..." + shown[-room + 3 :]), room)
             out += [shown[: max(room, column) + 1], " " * column + "^"]
-        ends = "" if error.message.endswith((".", "?", '"')) else "."
-        out.append(f"% {escape(error.message)}{ends} [{error.code}]" + (f"   {error.hint}" if error.hint else ""))
+        out.append(f"% {escape(error.message)}  [{error.code}]" + (f"   {error.hint}" if error.hint else ""))
         await self.write("".join(part + "\n" for part in out))
 
 

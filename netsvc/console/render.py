@@ -115,7 +115,7 @@ def pick(row: Row, name: str) -> Any:
 def human(value: Any, column: Column, now_ms: int) -> str:
     """Return what a person sees of ``value``; ``-`` for what is absent."""
     if value is None:
-        return "-"
+        return "" if column.show == "blank" else "-"
     if value == "" and column.type in {"text", "enum", "id"}:
         return "<>" if column.show == "path" else "-"
     shower = _HUMAN.get(column.type)

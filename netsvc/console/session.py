@@ -262,23 +262,23 @@ class ConsoleSession:
             await command.run(call)
             await call.finish()
         except CommandError as error:
-            return await self._failed(call, command, error)
+            return await self._failed(line, call, command, error)
         except CancelledError:
-            return await self._failed(call, command, _cancelled(call))
+            return await self._failed(line, call, command, _cancelled(call))
         except StoreUnavailableError as error:
-            return await self._failed(call, command, CommandError("E502", f"The store is not available: {error}"))
+            return await self._failed(line, call, command, CommandError("E502", f"The store is not available: {error}"))
         except (StoreError, AccountError) as error:
-            return await self._failed(call, command, CommandError("E405", str(error) or "Refused"))
+            return await self._failed(line, call, command, CommandError("E405", str(error) or "Refused"))
         except Exception:  # noqa: BLE001 - a fault in a verb must neither end the session nor pass unseen
             self.console.logbook.failure("console.fault", session=self.source, what=command.name if command else "")
-            return await self._failed(call, command, CommandError("E500", "A fault of ours; the log has it"))
+            return await self._failed(line, call, command, CommandError("E500", "A fault of ours; the log has it"))
         return _Came(call.status, call.rows_out, call.total, call.schema)
 
-    async def _failed(self, call: Call | None, command: Command | None, error: CommandError) -> _Came:
+    async def _failed(self, line: str, call: Call | None, command: Command | None, error: CommandError) -> _Came:
         status = "cancelled" if error.code == "E503" else "partial" if error.code == "E504" else "error"
         if command is not None and command.changes and error.code in {"E301", "E302", "E405", "E500", "E502", "E503"}:
             try:
-                await self.record(command.name, "", "", 0, f"{status} {error.code}")
+                await self.record(command.name, "", mask(line), 0, f"{status} {error.code}")
             except CommandError:
                 self.console.logbook.failure("console.fault", what="audit of a failure")
         if call is None:

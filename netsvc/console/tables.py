@@ -67,7 +67,7 @@ SUMMARY = Table(
         C("hold", "int", "items on hold"),
         C("ages", "list", "items younger than 5, 10, 20, 40, 80, 160 minutes, and older, each once"),
         C("oldest", "time", "when the oldest was accepted"),
-        C("status", "text", "ok, backoff or suspended, of destinations", "STATE"),
+        C("status", "text", "ok, backoff or suspended, of destinations", "STATE", show="blank"),
     ),
     "one group of the queue",
 )

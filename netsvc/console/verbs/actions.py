@@ -131,11 +131,13 @@ async def _begin(call: Call, verb: str, selection: Selection, args: dict[str, An
 
 
 _SELECTS = Selects("queue", ("ids", "where", "last", "all"), required=True)
-_SPREAD = Clause("spread", "spread the attempts over a time", (Arg("spread", "duration", "30s 5m 2h"),))
+_SPREAD = Clause(
+    "spread", "spread the attempts over a time", (Arg("spread", "duration", "30s 5m 2h", shown="DURATION"),)
+)
 _COMMON = (
     Clause("dry-run", "only say what would be done"),
     EXPECT,
-    Clause("confirm", "act on what a dry-run showed", (Arg("confirm", "word", "the token it gave"),)),
+    Clause("confirm", "act on what a dry-run showed", (Arg("confirm", "word", "the token it gave", shown="TOKEN"),)),
 )
 
 

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from netsvc.records import Row
 
 PROGRESS_SECONDS = 2.0
-DONE = {"hold": "held", "release": "released", "retry": "put up for retry", "delete": "deleted", "undelete": "restored"}
+DONE = {
+    "hold": "held",
+    "release": "released",
+    "retry": "put up for retry",
+    "delete": "deleted",
+    "undelete": "restored",
+    "undo": "taken back",
+}
 UNDOABLE = frozenset({"hold", "release", "delete", "undelete"})
 
 _NUMBER = Arg("number", "int", "number of a job", low=1)

@@ -124,7 +124,7 @@ async def show_summary(call: Call) -> None:
 
 
 def _sum(rows: list[Row], name: str) -> Row:
-    out: dict[str, Any] = {"key": name, "status": ""}
+    out: dict[str, Any] = {"key": name, "status": None}
     for key in ("total", "bytes", *LIVE):
         out[key] = sum(row[key] for row in rows)
     out["ages"] = [sum(row["ages"][at] for row in rows) for at in range(7)]
@@ -191,7 +191,7 @@ COMMANDS = (
         show_reasons,
         "why mail waits, most frequent first",
         selects=Selects("queue", ("where",)),
-        clauses=(Clause("for", "one recipient domain", (Arg("for", "domain", "a recipient domain"),)),),
+        clauses=(Clause("for", "one recipient domain", (Arg("for", "domain", "a recipient domain", shown="DOMAIN"),)),),
         table=REASON,
         examples=("show queue reasons for gmail.com",),
     ),

@@ -8,12 +8,12 @@ SHOW = Word("show", "look at things; changes nothing")
 ORDERS = {"oldest": "id", "newest": "-id", "largest": "-size"}
 MAX_LIMIT = 10_000_000
 
-LIMIT = Clause("limit", "show at most N rows", (Arg("limit", "int", "how many rows", low=1),))
+LIMIT = Clause("limit", "show at most N rows", (Arg("limit", "int", "how many rows", low=1, shown="N"),))
 ORDERED_LIMIT = Clause(
     "limit",
     "show at most N rows",
     (
-        Arg("limit", "int", "how many rows", low=1),
+        Arg("limit", "int", "how many rows", low=1, shown="N"),
         Arg(
             "order",
             "choice",
@@ -27,7 +27,7 @@ BY_TIME_LIMIT = Clause(
     "limit",
     "show at most N rows",
     (
-        Arg("limit", "int", "how many rows", low=1),
+        Arg("limit", "int", "how many rows", low=1, shown="N"),
         Arg(
             "order",
             "choice",
@@ -37,10 +37,14 @@ BY_TIME_LIMIT = Clause(
         ),
     ),
 )
-REASON = Clause("reason", "why; kept in the audit trail", (Arg("reason", "text", 'one word, or "several in quotes"'),))
+REASON = Clause(
+    "reason", "why; kept in the audit trail", (Arg("reason", "text", 'one word, or "several in quotes"', shown="TEXT"),)
+)
 
 EXPECT = Clause(
-    "expect", "go on without asking when exactly N are concerned", (Arg("expect", "word", "a number, or any"),)
+    "expect",
+    "go on without asking when exactly N are concerned",
+    (Arg("expect", "word", "a number, or any", shown="N|any"),),
 )
 
 SCREEN = 20
