@@ -19,7 +19,7 @@ def row(**changes):
         "kind": Kind.SMTP,
         "attempts": 1,
         "crashes": 0,
-        "size": 20,
+        "size": 22,
         "prev_state": 1,
         "orcpt": "",
         "notify": 0,
