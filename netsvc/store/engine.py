@@ -128,6 +128,8 @@ class Engine:
                 self._do(work)
             self._do(lambda tx: self.ids.start(self.node_id, schema.last_id(tx)))
         except BaseException:
+            for batches in self._batches:
+                batches.link.close()
             self.links.release()
             raise
 

@@ -38,7 +38,10 @@ class SqliteLinks:
 
     def prepare(self, now: int) -> None:
         """Lock, create, check and migrate."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be made: {error.strerror}") from error
         self._take_lock()
         try:
             fresh = self._files()
@@ -47,7 +50,7 @@ class SqliteLinks:
                 link.open()
                 self._signature(link, fresh=fresh)
                 schema.upgrade(link, now, self._backup)
-            except sqlite3.DatabaseError as error:
+            except sqlite3.Error as error:
                 raise StoreError(self._sentence(error)) from error
             finally:
                 link.close()
@@ -55,7 +58,7 @@ class SqliteLinks:
             self.release()
             raise
 
-    def _sentence(self, error: sqlite3.DatabaseError) -> str:
+    def _sentence(self, error: sqlite3.Error) -> str:
         code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
             return f"{self.folder}: queue.db or body.db is not an SQLite database; move it away or name another state folder"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from netsvc.records import StoreError, StoreUnavailableError
+from netsvc.records import StoreError
 from netsvc.store import membership
 from netsvc.store.beats import Beats
 from netsvc.store.engine import Engine
@@ -105,7 +105,7 @@ class Store:
         if self.beats is not None:
             self.beats.stop()
         node = (self.engine.node_id, self.engine.epoch)
-        with contextlib.suppress(StoreUnavailableError):  # the others will see that it has gone
+        with contextlib.suppress(Exception):  # the others will see that it has gone
             await self.engine.write(lambda tx: membership.leave(tx, *node), SETTLE)
         await self.engine.close()
         if self.beats is not None:

@@ -55,11 +55,12 @@ class Pump(Clock):
 class House:
     """A store, open, and short ways to put mail in."""
 
-    def __init__(self, url, folder, *, name="node1"):
+    def __init__(self, url, folder, *, name="node1", opened=True):
         self.pump = Pump()
         self.url, self.folder, self.name = url, folder, name
         self.store = None
-        self.open()
+        if opened:
+            self.open()
 
     def open(self):
         self.store = self.pump.wait(
@@ -68,6 +69,8 @@ class House:
         return self.store
 
     def close(self):
+        if self.store is None:
+            return
         self.pump.wait(self.store.close())
 
     def again(self):
@@ -220,6 +223,12 @@ def lasting(request, tmp_path):
     house = House(url, tmp_path / "state")
     yield house
     house.close()
+
+
+@pytest.fixture
+def make_closed(tmp_path):
+    """Return a maker of Houses that have not been opened."""
+    return lambda url: House(url, tmp_path / "state", opened=False)
 
 
 @pytest.fixture
