@@ -7,6 +7,7 @@ process before it has touched anything.  ``makeService`` hands what was read to
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -93,6 +94,8 @@ class Options(usage.Options, AuthOptionMixin):
         rooms = Rooms(self.protocols.makers, check_route)
         try:
             self.node = load_node(Path(self["config"]) if self["config"] else None, overrides, rooms)
+            if self["check"]:
+                _check_passwords(self.node)
         except ConfigError as error:
             for complaint in _with_broken(error.complaints, self.protocols):
                 complain_on_stderr(str(complaint))
@@ -102,6 +105,23 @@ class Options(usage.Options, AuthOptionMixin):
             raise SystemExit(0)
         if self.parent is not None:
             LOG_PLACE.choose(self.parent, self.node.log_level)
+
+
+def _check_passwords(node: NodeConfig) -> None:
+    """Read the password files, unless we are root: the service itself may be somebody else.  Raises ConfigError."""
+    if os.geteuid() == 0:
+        return
+    from netsvc.accounts.passwords import PasswordFileError, read_entries  # noqa: PLC0415 - for --check only
+
+    complaints = []
+    for spec in node.auth:
+        if spec.startswith("passwd:"):
+            try:
+                read_entries(spec.removeprefix("passwd:"))
+            except PasswordFileError as error:
+                complaints.append(Complaint(str(node.file or "--auth"), 0, "auth", str(error)))
+    if complaints:
+        raise ConfigError(complaints)
 
 
 def _with_broken(complaints: tuple[Complaint, ...], found: Protocols) -> list[Complaint]:

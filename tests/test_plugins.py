@@ -1,0 +1,145 @@
+"""Protocol plugins: ours, a stranger's on the path, and broken ones."""
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from zope.interface.verify import verifyObject
+
+from netsvc.commands import Setting
+from netsvc.discovery import maker_fault, protocols
+from netsvc.interfaces import IProtocolMaker
+from netsvc.plugins.netsvc_smtp import smtp
+from netsvc.plugins.netsvc_telnet import telnet
+
+STRANGER = """
+from twisted.internet.protocol import Factory
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+from netsvc.interfaces import IProtocolMaker
+
+@implementer(IPlugin, IProtocolMaker)
+class Maker:
+    name = NAME
+    default_endpoint = "tcp:79"
+    settings = ()
+    def make(self, house, settings):
+        return Factory()
+
+maker = Maker()
+"""
+LIST = """
+import json
+from netsvc.discovery import protocols
+found = protocols()
+print(json.dumps({"makers": {n: type(m).__module__ for n, m in found.makers.items()}, "broken": found.broken}))
+"""
+
+
+@pytest.mark.parametrize("maker", [smtp, telnet])
+def test_ours_keep_the_promise(maker):
+    assert verifyObject(IProtocolMaker, maker)
+    assert maker_fault(maker) == ""
+    assert all(setting.help for setting in maker.settings)
+
+
+def test_ours_are_found_as_a_strangers_would_be():
+    found = protocols()
+    assert found.makers["smtp"] is smtp
+    assert found.makers["telnet"] is telnet
+
+
+def listed(*folders):
+    """-> what another process finds with ``folders`` on its path, and what it wrote to standard error."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIST],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return json.loads(done.stdout), done.stderr
+
+
+def lay(folder, package, module, text):
+    place = folder / package / "plugins"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / f"{module}.py").write_text(text)
+    return folder
+
+
+def test_a_strangers_plugins_are_found_in_both_places(tmp_path):
+    one = lay(tmp_path / "one", "netsvc", "their_finger", STRANGER.replace("NAME", '"finger"'))
+    two = lay(tmp_path / "two", "twisted", "their_gopher", STRANGER.replace("NAME", '"gopher"'))
+    found, errors = listed(one, two)
+    assert found["makers"]["finger"] == "netsvc.plugins.their_finger"
+    assert found["makers"]["gopher"] == "twisted.plugins.their_gopher"
+    assert {"smtp", "telnet"} <= found["makers"].keys()
+    assert not found["broken"]
+    assert not errors
+
+
+def test_ours_go_before_a_strangers_of_the_same_name_in_the_second_place(tmp_path):
+    found, _ = listed(lay(tmp_path, "twisted", "their_smtp", STRANGER.replace("NAME", '"smtp"')))
+    assert found["makers"]["smtp"] == "netsvc.plugins.netsvc_smtp"
+
+
+def test_a_broken_module_is_named_and_its_traceback_told(tmp_path):
+    lay(tmp_path, "netsvc", "their_broken", "raise RuntimeError('oops')")
+    lay(tmp_path, "netsvc", "their_exit", "raise SystemExit(3)")
+    lay(tmp_path, "netsvc", "their_odd", STRANGER.replace("NAME", '""'))
+    found, errors = listed(tmp_path)
+    assert found["broken"] == {
+        "netsvc.plugins.their_broken": "RuntimeError: oops",
+        "netsvc.plugins.their_exit": "SystemExit: 3",
+        "netsvc.plugins.their_odd": "it has no name",
+    }
+    assert "Traceback" in errors
+    assert "oops" in errors
+    assert {"smtp", "telnet"} <= found["makers"].keys()
+
+
+def plugin(**changes):
+    facts = {"name": "x", "default_endpoint": "tcp:7", "settings": (), "make": print, **changes}
+    return SimpleNamespace(**facts)
+
+
+@pytest.mark.parametrize(
+    ("maker", "fault"),
+    [
+        (plugin(), ""),
+        (plugin(name=5), "it has no name"),
+        (plugin(name="a\nb"), "it has no name"),
+        (plugin(make=None), "has no make"),
+        (plugin(default_endpoint="25"), "kind of endpoint"),
+        (plugin(default_endpoint=None), "Error"),
+        (plugin(settings=[5]), "AttributeError"),
+        (plugin(settings=5), "TypeError"),
+        (plugin(settings=[Setting("a", "str"), Setting("a", "str")]), "twice"),
+        (plugin(settings=[Setting("endpoint", "str")]), "called protocol, endpoint"),
+    ],
+)
+def test_what_is_wrong_with_a_maker(maker, fault):
+    found = maker_fault(maker)
+    assert fault in found
+    assert bool(fault) == bool(found)
+
+
+class Ground:
+    hostname = "mx1.example.org"
+    mailbox_service = logbook = clock = None
+
+
+def test_the_smtp_drop_in_hands_the_door_its_settings_in_seconds(monkeypatch):
+    from netsvc.smtpd import factory
+
+    made = []
+    monkeypatch.setattr(factory, "SmtpFactory", lambda *args: made.append(args) or "door")
+    settings = {setting.name: setting.default for setting in smtp.settings} | {"listener": "smtp"}
+    assert smtp.make(Ground(), settings) == "door"
+    own = made[0][1]
+    assert (own.listener, own.hostname, own.command_timeout, own.grace) == ("smtp", "mx1.example.org", 300.0, 30.0)
