@@ -143,3 +143,10 @@ def test_the_smtp_drop_in_hands_the_door_its_settings_in_seconds(monkeypatch):
     assert smtp.make(Ground(), settings) == "door"
     own = made[0][1]
     assert (own.listener, own.hostname, own.command_timeout, own.grace) == ("smtp", "mx1.example.org", 300.0, 30.0)
+
+
+def test_the_telnet_drop_in_hands_the_door_its_settings_in_seconds():
+    settings = {setting.name: setting.default for setting in telnet.settings} | {"listener": "console"}
+    own = telnet.make(Ground(), settings | {"allow_cleartext_from": ("192.0.2.0/24",)}).settings
+    assert (own.listener, own.allow_cleartext_from) == ("console", ("192.0.2.0/24",))
+    assert (own.login_timeout, own.idle_timeout, own.sessions, own.sessions_a_user) == (60.0, 600.0, 64, 8)
