@@ -77,7 +77,8 @@ class FakeQueue:
         out = []
         for dest, n in wants:
             out += [r for r in self.waiting if r.dest_id == dest][:n]
-        self.waiting = [r for r in self.waiting if r not in out]
+        taken = {r.id for r in out}
+        self.waiting = [r for r in self.waiting if r.id not in taken]
         return succeed(out)
 
     def settle(self, outcomes, reports):

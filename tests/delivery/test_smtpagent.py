@@ -1,6 +1,6 @@
 """The SMTP agent, its connections and its deadlines, over a network made of nothing."""
 
-from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError
+from twisted.internet import error
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -160,11 +160,10 @@ class TransactionTest(AgentCase):
 
     def test_eight_bit_content_needs_8bitmime(self):
         self.spool.bodies[2] = ["ü\r\n".encode()]
-        for changes in ({"flags": FLAG_8BIT}, {"blob_id": 2}):
-            d = self.attempt(self.one(**changes))
-            far = self.net.accept() if self.net.pending() else far
-            if far.wire.session.state == "banner":
-                far.greet(b"PIPELINING")
+        ds = [self.attempt(self.one(**changes)) for changes in ({"flags": FLAG_8BIT}, {"blob_id": 2})]
+        for d in ds:
+            far = self.net.accept()
+            far.greet(b"PIPELINING")
             outcome = self.only(d)
             self.assertEqual((outcome.result, outcome.status), (Result.BOUNCED, "5.6.3"))
             self.assertEqual(far.heard(), b"")
@@ -243,14 +242,14 @@ class TransactionTest(AgentCase):
 
 class ConnectingTest(AgentCase):
     def test_faults(self):
-        for error, fault, words in (
-            (TimeoutError(), Fault.CONNECT_TIMEOUT, "connection timed out"),
-            (ConnectionRefusedError(), Fault.CONNECT_REFUSED, "connection refused"),
-            (ConnectError(osError=113, string="No route to host"), Fault.CONNECT_FAILED, "cannot connect: "),
+        for failure, fault, words in (
+            (error.TimeoutError(), Fault.CONNECT_TIMEOUT, "connection timed out"),
+            (error.ConnectionRefusedError(), Fault.CONNECT_REFUSED, "connection refused"),
+            (error.ConnectError(osError=113, string="No route to host"), Fault.CONNECT_FAILED, "cannot connect: "),
         ):
             agent = self.agent = SmtpAgent(self.ground)
             d = self.attempt()
-            self.net.refuse(error)
+            self.net.refuse(failure)
             outcome = self.only(d)
             self.assertEqual((outcome.result, outcome.fault, outcome.status), (Result.DEFERRED, fault, "4.4.1"))
             self.assertTrue(outcome.reply.startswith(words), outcome.reply)
@@ -304,12 +303,12 @@ class ConnectingTest(AgentCase):
     def test_a_dead_destination_gives_back_what_waits(self):
         ds = [self.attempt() for _ in range(20)]
         for _ in range(3):
-            self.net.refuse(ConnectionRefusedError())
+            self.net.refuse(error.ConnectionRefusedError())
         results = [self.only(d).result for d in ds if d.called]
         self.assertEqual(results.count(Result.DEFERRED), 3)
         self.assertEqual(results.count(Result.RELEASED), 15)
         while self.net.pending():
-            self.net.refuse(ConnectionRefusedError())
+            self.net.refuse(error.ConnectionRefusedError())
         self.assertEqual(self.agent.connections, 0)
         probes = [self.attempt() for _ in range(3)]
         self.assertEqual(self.net.pending(), 1)
@@ -471,11 +470,9 @@ class NamesTest(AgentCase):
         self.hop = Hop(Kind.SMTP, "[relay.example.net]:25", "example.net", "x")
 
     def test_addresses_are_tried_in_order(self):
-        from twisted.internet.testing import MemoryReactorClock  # noqa: F401 - its resolver answers 127.0.0.1 and ::1
-
         self.net.nameResolver = Resolver("192.0.2.1", "2001:db8::1")
         d = self.attempt(hop=self.hop)
-        self.assertEqual(self.net.refuse(ConnectionRefusedError())[0], "192.0.2.1")
+        self.assertEqual(self.net.refuse(error.ConnectionRefusedError())[0], "192.0.2.1")
         self.assertEqual(self.net.tcpClients[1][0], "2001:db8::1")
         self.net.accept().greet()
         self.assertFalse(d.called)
