@@ -153,8 +153,7 @@ def parse_rcpt(argument: str) -> RecipientGiven:
     text, rest = _divide("RCPT", "TO:", argument)
     path = _parsed(_forward_path, text, BAD_RECIPIENT)
     if rest:
-        for name in _parameters("RCPT", rest):
-            raise CommandError(UNKNOWN_PARAMETER.fill(name=name))
+        raise CommandError(UNKNOWN_PARAMETER.fill(name=next(iter(_parameters("RCPT", rest)))))
     return RecipientGiven(path)
 
 

@@ -129,7 +129,7 @@ def test_any_text_is_an_address_or_an_address_error(text):
         assert str(parse(taken)) == taken
 
 
-def test_fuzz_60000_texts():
+def test_fuzz_50000_texts():
     rng = random.Random(5321)
     seeds = [
         "ann@example.org",
@@ -140,7 +140,7 @@ def test_fuzz_60000_texts():
     ]
     alphabet = 'a@."\\[]:<> -\x00\r\n\t\x7f\u00fc\u202e\udc80%!(,;1AZ_'
     taken = 0
-    for _ in range(60_000):
+    for _ in range(50_000):
         text = list(rng.choice(seeds))
         for _ in range(rng.randrange(1, 4)):
             where = rng.randrange(len(text) + 1)
@@ -162,9 +162,6 @@ def test_t24_long_texts_are_refused_at_once(letter):
     for parse in (parse_address, parse_domain, parse_local):
         with pytest.raises(AddressError):
             parse(text)
-    split = text.startswith('"')
-    if split:
-        try:
+    if text.startswith('"') and letter != '"':
+        with pytest.raises(AddressError, match="does not end"):
             split_address(text)
-        except AddressError as e:
-            assert "quoted" in str(e)
