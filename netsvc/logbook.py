@@ -28,6 +28,7 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublish
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
 
+from netsvc.events import EVENTS
 from netsvc.interfaces import IEvents
 from netsvc.mail.escape import escape, escape_bytes
 from netsvc.mail.ids import show_id
@@ -67,50 +68,6 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=st
 
 Record = dict[str, Any]
 """One event: ``time`` (ms since 1970), ``level``, ``event`` and its fields, all safe to show."""
-
-EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    # name: (level, fields).  ``session`` is S and a number, ``msg`` a queue id, ``*_ms`` milliseconds.
-    "service.starting": ("info", ("version", "hostname", "config", "store")),
-    "service.started": ("info", ("version", "hostname", "listeners", "took_ms")),
-    "service.stopping": ("info", ("hostname",)),
-    "service.stopped": ("info", ("hostname",)),
-    "service.failed": ("error", ("stage", "why")),
-    "listener.bound": ("info", ("listener", "protocol", "address")),
-    "listener.serving": ("info", ("listener", "protocol", "address")),
-    "listener.closed": ("info", ("listener",)),
-    "listener.failed": ("error", ("listener", "endpoint", "why")),
-    "plugin.broken": ("error", ("module", "why")),
-    "plugin.ignored": ("warn", ("plugin", "why")),
-    "site.seeded": ("info", ("domains", "mailboxes")),
-    "site.seed_ignored": ("info", ("config",)),
-    "site.changed": ("info", ("rev", "actor")),
-    "operator.created": ("warn", ("user", "password_file")),
-    "store.opened": ("info", ("url", "schema", "messages")),
-    "store.migrated": ("info", ("from_version", "to_version", "backup")),
-    "store.closed": ("info", ()),
-    "store.failed": ("error", ("what", "why")),
-    "session.opened": ("debug", ("session", "kind", "peer", "listener")),
-    "session.closed": ("debug", ("session", "kind", "peer", "why", "cmds", "msgs", "octets", "took_ms")),
-    "session.fault": ("info", ("session", "kind", "peer", "why")),
-    "mail.accepted": ("info", ("msg", "session", "peer", "sender", "rcpts", "size", "listener", "took_ms")),
-    "mail.refused": ("info", ("session", "peer", "sender", "rcpt", "code", "status", "reply", "why")),
-    "mail.not_taken": ("warn", ("msg", "session", "peer", "code", "why")),
-    "policy.failed": ("error", ("policy", "stage", "session", "why")),
-    "delivery.started": ("info", ()),
-    "delivery.stopped": ("info", ()),
-    "delivery.done": ("info", ("msg", "n", "rcpt", "result", "host", "code", "status", "reply", "took_ms")),
-    "delivery.destination_down": ("warn", ("destination", "why", "until_ms")),
-    "delivery.reported": ("info", ("msg", "about", "rcpt")),
-    "delivery.fault": ("error", ("what", "why")),
-    "operator.login": ("info", ("session", "user", "source", "role")),
-    "operator.refused": ("warn", ("session", "user", "source", "why")),
-    "operator.logout": ("info", ("session", "user", "source")),
-    "operator.command": ("info", ("user", "source", "verb", "target")),
-    "console.fault": ("error", ("session", "what", "why")),
-    "control.serving": ("info", ("path",)),
-    "accounts.fault": ("error", ("what", "why")),
-}
-"""Every event the service logs: its level and its fields.  Plugins may log others, best with their own prefix."""
 
 
 class _Text:

@@ -1,0 +1,61 @@
+"""Every event the service logs: its level and its fields (floor 2).
+
+In fields ``session`` is S and a number, ``id`` and ``msg`` a queue id, ``peer`` an
+IP address, ``source`` where an operator comes from, ``why`` a cause in words,
+``*_ms`` milliseconds.  Plugins may log others, best with a prefix of their own.
+Names are a contract: add freely, rename with a record in docs/adr.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    # the process
+    "service.starting": ("info", ("version", "hostname", "config", "store")),
+    "service.started": ("info", ("version", "hostname", "listeners", "took_ms")),
+    "service.stopping": ("info", ("hostname",)),
+    "service.stopped": ("info", ("hostname",)),
+    "service.failed": ("error", ("stage", "why")),
+    "listener.bound": ("debug", ("listener", "address")),
+    "listener.serving": ("info", ("listener", "protocol", "address")),
+    "listener.closed": ("info", ("listener",)),
+    "plugin.broken": ("error", ("module", "listener", "why")),
+    "state.open_to_others": ("warn", ("path", "mode", "remedy")),
+    "control.serving": ("info", ("path",)),
+    # its first start
+    "site.seeded": ("info", ("domains", "mailboxes", "aliases")),
+    "site.seed_ignored": ("info", ("config",)),
+    "operator.created": ("warn", ("user", "password_file")),
+    # the store
+    "store.opened": ("info", ("url", "messages")),
+    "store.recovered": ("info", ("node", "released", "held")),
+    "store.poison": ("warn", ("msg", "n")),
+    "store.swept": ("info", ("bodies",)),
+    "store.fenced": ("warn", ("node", "epoch")),
+    "store.beat_failed": ("warn", ("why",)),
+    "store.failed": ("error", ("what", "why")),
+    # mail in
+    "message.accepted": ("info", ("session", "peer", "id", "sender", "rcpts", "size", "msgid")),
+    "mail.not_taken": ("warn", ("session", "peer", "msg", "code", "why")),
+    "smtp.refused": ("info", ("session", "peer", "stage", "sender", "rcpt", "code", "why")),
+    "smtp.bare_newline": ("info", ("session", "peer")),
+    "smtp.too_many_connections": ("warn", ("listener", "limit")),
+    "smtp.fault": ("info", ("session", "peer", "why")),
+    "session.closed": ("debug", ("session", "kind", "peer", "why")),
+    # mail out
+    "delivery.started": ("info", ()),
+    "delivery.stopped": ("info", ()),
+    "delivery.done": ("info", ("msg", "n", "rcpt", "result", "host", "code", "status", "reply", "took_ms")),
+    "delivery.destination_down": ("warn", ("destination", "why", "until_ms")),
+    "delivery.reported": ("info", ("msg", "about", "rcpt")),
+    "delivery.unreported": ("warn", ("msg", "sender")),
+    "delivery.lost_lease": ("warn", ("msg", "n", "rcpt")),
+    "delivery.fault": ("error", ("msg", "what", "why")),
+    # operators
+    "operator.login": ("info", ("session", "user", "source", "role")),
+    "operator.refused": ("warn", ("session", "user", "source", "why")),
+    "operator.command": ("info", ("user", "source", "verb", "target")),
+    "console.fault": ("error", ("session", "what", "why")),
+    "accounts.fault": ("error", ("what", "why")),
+}
