@@ -7,15 +7,16 @@ import os
 import shutil
 import sqlite3
 import time
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netsvc.records import StoreError
 from netsvc.store import schema
 from netsvc.store.sqlite import Connections, Fault, SqliteLink, connect_file, connect_memory
 
 if TYPE_CHECKING:
-    from netsvc.store.tx import Link
     from pathlib import Path
+
+    from netsvc.store.tx import Link
 
 MAGIC = 0x6E737663
 """``application_id`` of both files."""
@@ -61,7 +62,7 @@ class SqliteLinks:
     def _sentence(self, error: sqlite3.Error) -> str:
         code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
-            return f"{self.folder}: queue.db or body.db is not an SQLite database; move it away or name another state folder"
+            return f"{self.folder}: queue.db or body.db is not an SQLite database; name another state folder"
         if code == sqlite3.SQLITE_CORRUPT:
             return f"{self.folder}: the database is damaged ({error}); restore a backup"
         return f"{self.folder}: the database cannot be opened: {error}"
@@ -138,7 +139,7 @@ class SqliteLinks:
             os.close(lock)
 
     def clock(self) -> int | None:
-        """The process has the clock."""
+        """Return None: the process has the clock."""
         return None
 
     def health(self) -> dict[str, Any]:
@@ -193,7 +194,7 @@ class MemoryLinks:
         """Nothing is locked."""
 
     def clock(self) -> int | None:
-        """The process has the clock."""
+        """Return None: the process has the clock."""
         return None
 
     def health(self) -> dict[str, Any]:
