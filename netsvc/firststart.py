@@ -1,4 +1,4 @@
-"""What a node does before it serves for the first time: its folder, what an empty store begins with, an operator (floor 7)."""
+"""What a node does before its first service: its folder, what an empty store begins with, an operator (floor 7)."""
 
 from __future__ import annotations
 
