@@ -47,7 +47,7 @@ def candidates(tx: Tx, expr: Expr | None, of: str) -> list[int] | None:
 def probes(tx: Tx, expr: Expr | None, of: str) -> Iterator[Probe]:
     """Yield the queries that narrow ``expr`` down, the most selective kinds first."""
     tests = [t for t in (expr.terms if isinstance(expr, And) else (expr,)) if isinstance(t, Test)]
-    tests = [t for t in tests if t.op in {"=", "~", "in"}]
+    tests = [t for t in tests if t.op in {"=", "~", "in"} and t.value != ()]
     for make in _QUEUE if of == "queue" else _HISTORY:
         yield from make(tx, tests)
 
@@ -92,10 +92,8 @@ def _by_domain(_tx: Tx, tests: Sequence[Test]) -> Iterator[Probe]:
             names = _values(test)
             if all(isinstance(name, str) and name.isascii() for name in names):
                 params = (*(name.lower() for name in names), *states)
-                yield (
-                    f"SELECT id FROM delivery WHERE domain IN ({marks(len(names))}) AND state IN ({marks(len(states))})",  # noqa: S608  ours
-                    params,
-                )
+                where = f"domain IN ({marks(len(names))}) AND state IN ({marks(len(states))})"
+                yield f"SELECT id FROM delivery WHERE {where}", params  # noqa: S608  names of ours
 
 
 def _states(tests: Sequence[Test]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netsvc.mail.ids import prefix_range, show_id
+from netsvc.mail.ids import IdError, prefix_range, show_id
 from netsvc.records import MessageView, Page, StoreError
 from netsvc.store.queuerows import (
     ATTEMPT,
@@ -114,8 +114,11 @@ def _message_row(row: SqlRow) -> dict[str, Any]:
 
 
 def find_message(tx: Tx, prefix: str) -> list[int]:
-    """Return up to 6 ids, live or past, that begin with ``prefix``.  Raises IdError."""
-    span = (*prefix_range(prefix), FOUND)
+    """Return up to 6 ids, live or past, that begin with ``prefix``; none where no id can."""
+    try:
+        span = (*prefix_range(prefix), FOUND)
+    except IdError:
+        return []
     live = tx.rows("SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?", span)
     past = tx.rows(
         "SELECT DISTINCT message_id FROM history WHERE message_id BETWEEN ? AND ? ORDER BY message_id LIMIT ?", span

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netsvc.criteria import STATES, Expr
 from netsvc.mail.escape import escape
 from netsvc.mail.ids import make_id
-from netsvc.records import StoreError
+from netsvc.records import Row, StoreError
 from netsvc.store.narrow import FEW
 from netsvc.store.search import CHUNK, HOUR, QUEUE, Search, prepare, take
 from netsvc.store.sqlfilter import marks
@@ -65,7 +65,7 @@ class Group:
         self.oldest = row[13] if self.oldest is None else min(self.oldest, row[13])
 
 
-def counts(tx: Tx, by: str, where: Expr | None) -> list[dict[str, Any]]:
+def counts(tx: Tx, by: str, where: Expr | None) -> list[Row]:
     """Return queue.summary/1 rows, largest first.  Raises StoreError for what cannot be counted by."""
     if by not in _KEYS:
         raise StoreError(f"The queue cannot be counted by {by!r}; it can by {', '.join(_KEYS)}")
@@ -76,7 +76,7 @@ def counts(tx: Tx, by: str, where: Expr | None) -> list[dict[str, Any]]:
         for row in _grouped(tx, by, where):
             groups.setdefault(row[0], Group()).add(row[1:])
     states = _destination_states(tx) if by == "destination" else {}
-    rows = [_row(by, key, group, states) for key, group in groups.items()]
+    rows: list[Row] = [_row(by, key, group, states) for key, group in groups.items()]
     return sorted(rows, key=lambda r: (-r["total"], r["key"]))
 
 
@@ -197,7 +197,7 @@ def totals(tx: Tx) -> dict[str, tuple[int, int]]:
     return out
 
 
-def reasons(tx: Tx, where: Expr | None) -> list[dict[str, Any]]:
+def reasons(tx: Tx, where: Expr | None) -> list[Row]:
     """Return reason/1 rows, most frequent first.  ``share`` is of the items with a reason, 0 to 1."""
     found: dict[int, tuple[int, int]] = {}
     if where is None:
@@ -212,7 +212,7 @@ def reasons(tx: Tx, where: Expr | None) -> list[dict[str, Any]]:
     else:
         found = _reasons_of(tx, where)
     whole = sum(n for n, _ in found.values())
-    rows = []
+    rows: list[Row] = []
     for row in tx.among(
         "SELECT id, code, enhanced, text, sample, first_at, last_at FROM reason WHERE id {ids}", list(found)
     ):

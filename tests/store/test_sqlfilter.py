@@ -17,7 +17,7 @@ from netsvc.store.sqlfilter import compile_where, names_recycled, queue_filter
 from tests.store import filling
 
 NOW = 1_790_000_000_000
-FEW = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module", params=["index", "walk"])
@@ -112,7 +112,7 @@ def freeze(tx):
     dialect=st.sampled_from(["sqlite", "postgresql"]),
     of=st.sampled_from(["queue", "history", "mailbox", "mail"]),
 )
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_filter_compiles_and_holds_no_word_of_the_operator(data, dialect, of):
     expr = data.draw(filling.exprs(of, NOW, IDS))
     compiled = compile_where(expr, of, dialect, NOW)
