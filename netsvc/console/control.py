@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
@@ -34,7 +35,6 @@ from netsvc.telnet.display import Drawing
 from netsvc.telnet.session import capable
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress
 
     from netsvc.interfaces import IHouse
@@ -132,7 +132,9 @@ class ControlDoor(Door):
             return
         operator = LocalOperator(user_name(uid))
         self.begin(_plain, user=operator.name, state="command")
-        self.session = self.house.console.open(operator, f"socket uid {uid}")
+        source = f"socket uid {uid}"
+        self.session = self.house.console.open(operator, source)
+        Deferred.fromCoroutine(self.report(operator.name, operator, "", source))
         self.outflow.write(json_line({"hello": self.session.hello()}))
 
     def dataReceived(self, data: bytes) -> None:
@@ -239,15 +241,13 @@ class ControlService(Service):
     def startService(self) -> None:
         """Listen; raises ControlSocketError."""
         prepare_path(self.path)
-        factory = Factory.forProtocol(ControlDoor)
-        factory.noisy = False
-        factory.buildProtocol = self._build  # type: ignore[method-assign] # one function, not a class of its own
+        factory = _Factory(self)
         reactor: Any = self.house.clock
         before = os.umask(0o177)  # nobody else may connect, not even before its mode is set
         try:
             self._port = reactor.listenUNIX(self.path, factory, mode=0o600)
-        except Exception as error:
-            cause = getattr(error, "socketError", error)
+        except CannotListenError as error:
+            cause = error.socketError
             raise ControlSocketError(
                 f"control_socket {self.path}: {getattr(cause, 'strerror', None) or cause}"
             ) from None
@@ -272,10 +272,21 @@ class ControlService(Service):
         """Take ``door`` for closed."""
         self._doors.discard(door)
 
-    def _build(self, addr: IAddress | None) -> Any:
-        del addr
+    def open(self) -> ControlDoor | None:
+        """Return the door of a new connection, None when there are too many."""
         if len(self._doors) >= CONNECTIONS:
             return None
         door = ControlDoor(self)
         self._doors.add(door)
         return door
+
+
+class _Factory(Factory):
+    noisy = False
+
+    def __init__(self, service: ControlService) -> None:
+        self._service = service
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        del addr
+        return self._service.open()

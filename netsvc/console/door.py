@@ -15,7 +15,7 @@ from netsvc.console.terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from netsvc.interfaces import IConsoleSession, IHouse
+    from netsvc.interfaces import IConsoleSession, IHouse, IOperator
 
 CLOSE_SECONDS: Final = 60.0
 """How long a client may take to read what was written before the end."""
@@ -58,6 +58,20 @@ class Door(Protocol):
         """Count one command."""
         self.entry.commands += 1
         self.entry.state = "command"
+
+    async def report(self, name: str, operator: IOperator | None, why: str, source: str) -> None:
+        """Audit a login, or a refused one; an audit trail that cannot be written is logged and keeps nobody out."""
+        house = self.house
+        role = "" if operator is None else operator.role
+        if operator is not None:
+            house.logbook.event("operator.login", session=self.entry.id, user=name, source=source, role=role)
+        else:
+            house.logbook.event("operator.refused", session=self.entry.id, user=name, source=source, why=why)
+        affected, result = (0, "denied") if operator is None else (1, "ok")
+        try:
+            await house.mailbox_service.audit.record(name, role, source, "login", name, "", affected, result)
+        except Exception:  # noqa: BLE001 - see above
+            house.logbook.failure("console.fault", what="audit of a login")
 
     # -- Twisted's side ------------------------------------------------------------
 

@@ -114,6 +114,7 @@ class TelnetDoor(Door):
         terminal = self.terminal
         if isinstance(event, Typed):
             terminal.feed(event.data)
+            self._settle_echo()
         elif isinstance(event, EchoChanged | Named):
             if isinstance(event, Named):
                 self._capable = event.capable
@@ -168,27 +169,15 @@ class TelnetDoor(Door):
         if waiter is not None:
             waiter.callback(True)
 
-    async def _report(self, name: str, operator: Any, why: str) -> None:
-        """Audit one try; an audit trail that cannot be written is told to the log and keeps nobody out."""
-        house = self.house
-        role = operator.role if operator is not None else ""
-        if operator is not None:
-            house.logbook.event("operator.login", session=self.entry.id, user=name, source=self.peer, role=role)
-        else:
-            house.logbook.event("operator.refused", session=self.entry.id, user=name, source=self.peer, why=why)
-        result = "denied" if operator is None else "ok"
-        try:
-            source = f"telnet {self.peer}"
-            await house.mailbox_service.audit.record(
-                name, role, source, "login", name, "", 1 if operator else 0, result
-            )
-        except Exception:  # noqa: BLE001 - see above
-            house.logbook.failure("console.fault", what="audit of a login")
-
     async def _converse(self) -> None:
         listener, terminal = self.listener, self.terminal
         house = self.house
-        visitor = login.Visitor(self.peer, house.portal, self.house.clock, self._echo_settled, self._report)
+        source = f"telnet {self.peer}"
+
+        async def report(name: str, operator: Any, why: str) -> None:
+            await self.report(name, operator, why, source)
+
+        visitor = login.Visitor(self.peer, house.portal, house.clock, self._echo_settled, report)
         entrance = await login.log_in(terminal, visitor)
         self._cancel_login_timer()
         if entrance is None or terminal.closed:
@@ -197,7 +186,7 @@ class TelnetDoor(Door):
         if not listener.admit(self, operator.name):
             terminal.write("Too many sessions.\n")
             return
-        self.session = house.console.open(operator, f"telnet {self.peer}")
+        self.session = house.console.open(operator, source)
         self.entry.user, self.entry.state = operator.name, "command"
         terminal.typed_ahead = TYPED_AHEAD
         watch = IdleWatch(terminal, self.house.clock, self._idle, listener.settings.idle_timeout)
