@@ -229,6 +229,8 @@ class PgLink:
             self.fault("commit")
         connection.execute("COMMIT")
         self._tx = None
+        if self.fault:
+            self.fault("committed")
 
     def rollback(self) -> None:
         """Undo."""
