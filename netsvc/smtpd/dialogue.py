@@ -51,6 +51,7 @@ class Dialogue:
         "_entry",
         "_facts",
         "_logbook",
+        "_moved",
         "_noted",
         "_running",
         "_service",
@@ -82,17 +83,18 @@ class Dialogue:
         self._submission: ISubmission | None = None
         self._committing = False
         self._running = False
+        self._moved = False  # something awaited has come
         self._noted = False  # a bare newline has been logged
 
     def run(self, outlet: Outlet) -> bool:
         """Act on what has been received until something is awaited, replies are stuck, or all is used.
 
-        Return whether a command or a content came to its end.
+        Return whether a command, a content or a wait for the service came to its end.
         """
         session = self.session
         self._running = True
         commands = session.commands
-        moved = False
+        moved, self._moved = self._moved, False
         while not self.awaiting:
             event = session.next_event()
             kind = type(event)
@@ -233,6 +235,7 @@ class Dialogue:
 
     def _resume(self) -> None:
         if not self._running:
+            self._moved = True
             self._answered()
 
     def _answer(self, reply: Reply) -> None:

@@ -11,6 +11,7 @@ other transport (TLS, tests) the transport's own pausing says the same.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
@@ -52,7 +53,8 @@ class Outlet:
         if self._direct is None:
             transport.registerProducer(self, True)
         else:
-            self._direct.setTcpNoDelay(True)
+            with suppress(OSError):  # a UNIX socket has no such thing
+                self._direct.setTcpNoDelay(True)
 
     def write(self, data: bytes) -> None:
         """Send ``data``, at once where possible."""
