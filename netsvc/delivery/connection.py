@@ -148,7 +148,7 @@ class Connection:
             raise AttemptError(Fault.CONNECT_FAILED, "the peer refused the session", "4.4.0", event.reply)
         assert isinstance(event, Ready)
         entry.helo = wire.session.peer_name
-        self.peer.opened()
+        self.peer.opened(self)
         return wire
 
     @property
@@ -160,10 +160,10 @@ class Connection:
         self._job = None
         if why.reply is None:
             record.note(why.words)
-        if not self._stopping:
-            self.peer.failed()
+        waits = not self._stopping and self.peer.failed(job)
         self._leave()
-        job.end(released(job.rows) if self._stopping else self._deferred(job, why, record))
+        if not waits:
+            job.end(released(job.rows) if self._stopping else self._deferred(job, why, record))
 
     # carrying
 

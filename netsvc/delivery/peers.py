@@ -43,9 +43,9 @@ class Window:
         """Grow: a message went through."""
         self._size = min(self._size + 1 / self._size, float(max(self._limit(), 1)))
 
-    def failure(self) -> None:
-        """Shrink: a connection could not be opened."""
-        self._size = max(self._size - 1, 1.0)
+    def failure(self, open_now: int) -> None:
+        """Shrink: a connection could not be opened while ``open_now`` were open."""
+        self._size = max(min(self._size - 1, float(open_now or self._size)), 1.0)
 
 
 @dataclass(eq=False, slots=True)
@@ -71,6 +71,7 @@ class Peer:
         self.window = Window(limit)
         self.jobs: deque[Job] = deque()
         self.connections: set[Connection] = set()
+        self.open: set[Connection] = set()
         self.idle: list[Connection] = []
         self.failures = 0
         self._connect = connect
@@ -106,8 +107,9 @@ class Peer:
             self.connections.add(connection)
             connection.start()
 
-    def opened(self) -> None:
+    def opened(self, connection: Connection) -> None:
         """Note that a connection was opened and greeted."""
+        self.open.add(connection)
         self.failures = 0
 
     def carried(self) -> None:
@@ -116,16 +118,28 @@ class Peer:
         if self.jobs:
             self.balance()
 
-    def failed(self) -> None:
-        """Note that a connection could not be opened."""
+    def failed(self, job: Job) -> bool:
+        """Note that a connection for ``job`` could not be opened; True when the job waits for one of those open now.
+
+        A peer that takes no more connections is not down.  One that takes none is, after a few failures: what waits
+        is given back.
+        """
+        self.window.failure(len(self.open))
+        if self.idle:
+            self.idle.pop().resume(job)
+            return True
+        if self.open:
+            self.jobs.appendleft(job)
+            return True
         self.failures += 1
-        self.window.failure()
         if self.failures >= FAILURES_TO_DEAD:
             self.give_back()
+        return False
 
     def left(self, connection: Connection) -> None:
         """Note that a connection takes no more jobs."""
         self.connections.discard(connection)
+        self.open.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
         self.balance()

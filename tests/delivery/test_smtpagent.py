@@ -321,6 +321,35 @@ class ConnectingTest(AgentCase):
             one.take()
         self.assertTrue(all(self.only(d).result is Result.DELIVERED for d in probes))
 
+    def test_a_peer_that_takes_no_more_connections_is_not_down(self):
+        ds = [self.attempt() for _ in range(20)]
+        first = self.net.accept()
+        first.greet()
+        for _ in range(4):
+            self.net.refuse(error.ConnectionRefusedError())
+        self.assertEqual([d for d in ds if d.called], [])
+        while not all(d.called for d in ds):
+            first.take()
+            while self.net.pending():
+                self.net.refuse(error.ConnectionRefusedError())
+        self.assertTrue(all(self.only(d).result is Result.DELIVERED for d in ds))
+        one, two = self.attempt(), self.attempt()
+        first.take()
+        self.assertTrue(one.called)
+        self.net.refuse(error.ConnectionRefusedError())
+        first.take()
+        self.assertIs(self.only(two).result, Result.DELIVERED)
+
+    def test_what_could_not_get_a_connection_goes_to_an_idle_one(self):
+        one, two = self.attempt(), self.attempt()
+        far = self.net.accept()
+        far.greet()
+        far.take()
+        self.net.refuse(error.ConnectionRefusedError())
+        self.assertEqual(far.heard(), MAIL)
+        far.take()
+        self.assertEqual([self.only(d).result for d in (one, two)], [Result.DELIVERED] * 2)
+
     def test_unused_destinations_are_forgotten(self):
         for n in range(1005):
             hop = Hop(Kind.SMTP, f"[127.0.{n // 250}.{n % 250}]:25", "example.net", "x")
