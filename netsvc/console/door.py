@@ -71,7 +71,7 @@ class Door(Protocol):
         try:
             await house.mailbox_service.audit.record(name, role, source, "login", name, "", affected, result)
         except Exception:  # noqa: BLE001 - see above
-            house.logbook.failure("console.fault", what="audit of a login")
+            house.logbook.failure("console.fault", None, what="audit of a login")
 
     # -- Twisted's side ------------------------------------------------------------
 

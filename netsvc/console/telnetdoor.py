@@ -114,7 +114,8 @@ class TelnetDoor(Door):
         terminal = self.terminal
         if isinstance(event, Typed):
             terminal.feed(event.data)
-            self._settle_echo()
+            if terminal.ahead:  # whoever types on does not need the note any more
+                self._settle_echo()
         elif isinstance(event, EchoChanged | Named):
             if isinstance(event, Named):
                 self._capable = event.capable

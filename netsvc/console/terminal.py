@@ -114,13 +114,15 @@ class Terminal:
             if isinstance(press, WindowSize):
                 if self.resizable:
                     self.resize(press.columns, press.rows)
-            elif press is Key.INTERRUPT and self._mode is Mode.BUSY:
-                self._interrupt()
-            else:
-                self._queue.append(press)
-                self._queued += len(press) if isinstance(press, str) else 1
-                self._pump()
-        self._draw()
+                continue
+            if press is Key.INTERRUPT:
+                self._pump()  # what stands before it may begin what it cancels
+                if self._mode is Mode.BUSY:
+                    self._interrupt()
+                    continue
+            self._queue.append(press)
+            self._queued += len(press) if isinstance(press, str) else 1
+        self._pump()
         self._watch_escape()
         if self._queued > self.typed_ahead and not self._held:
             self._held = True

@@ -38,28 +38,17 @@ def _cells(clusters: Sequence[str]) -> int:
 
 
 class Display:
-    """The row of the line being edited.  ``columns`` may change at any time; the next ``show`` obeys it."""
+    """The row of the line being edited.  ``columns`` and ``drawing`` may change at any time; the next ``show`` obeys."""
 
-    __slots__ = ("_drawing", "_offset", "_prompt", "_room_taken", "_shown", "columns")
+    __slots__ = ("_offset", "_prompt", "_room_taken", "_shown", "columns", "drawing")
 
     def __init__(self) -> None:
-        self._drawing = Drawing.SILENT
+        self.drawing = Drawing.SILENT
         self.columns = 80
         self._prompt = ""
         self._room_taken = 0
         self._shown: tuple[str, ...] | None = None  # None: what is on the row is not known
         self._offset = 0
-
-    @property
-    def drawing(self) -> Drawing:
-        """How the line is drawn."""
-        return self._drawing
-
-    @drawing.setter
-    def drawing(self, drawing: Drawing) -> None:
-        if drawing is Drawing.FULL and self._drawing is not drawing:
-            self._shown = None
-        self._drawing = drawing
 
     def start(self, prompt: str) -> str:
         """Begin a line with ``prompt``, whose last row stays in front of the line."""
@@ -77,9 +66,9 @@ class Display:
 
     def show(self, clusters: Sequence[str], cursor: int) -> str:
         """Return what brings ``clusters`` with the cursor before ``clusters[cursor]`` on the row."""
-        if self._drawing is Drawing.SILENT:
+        if self.drawing is Drawing.SILENT:
             return ""
-        if self._drawing is Drawing.PLAIN:
+        if self.drawing is Drawing.PLAIN:
             return self._plain(tuple(clusters))
         return self._full(clusters, cursor)
 
