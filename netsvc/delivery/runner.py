@@ -16,7 +16,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from netsvc.delivery.attempts import Attempts
+from netsvc.delivery.attempts import MOST_RECIPIENTS, Attempts
 from netsvc.delivery.ground import Ground
 from netsvc.delivery.lanes import Lane
 from netsvc.delivery.routing import Router
@@ -145,9 +145,27 @@ class DeliveryService(Service):
             if not wants or not self.running:
                 return
             rows = await self.spool.lease(wants)
-            self._take(rows)
+            more = self._rest_of_messages(rows, wants)
+            self._take([*rows, *await self.spool.lease(more)] if more else rows)
             if len(rows) < sum(n for _, n in wants):
                 return
+
+    def _rest_of_messages(self, rows: list[Leased], wants: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return what to lease besides, so that a message to many at one destination is not cut into pieces."""
+        found: dict[int, list[Leased]] = {}
+        for row in rows:
+            found.setdefault(row.dest_id, []).append(row)
+        room = MOST_LEASED - len(self.leased) - len(rows)
+        more = []
+        for dest_id, n in wants:
+            same = found.get(dest_id, [])
+            if len(same) == n:
+                size = sum(1 for row in same if row.message_id == same[-1].message_id)
+                take = min(MOST_RECIPIENTS - size, room)
+                if size > 1 and take > 0:
+                    more.append((dest_id, take))
+                    room -= take
+        return more
 
     async def _wants(self) -> list[tuple[int, int]]:
         """Return what to lease: (destination, how many)."""

@@ -114,8 +114,15 @@ class DeliveryTest(ServiceCase):
         self.make(*[row(id=n, n=n) for n in range(1, 251)])
         self.start()
         self.go(5)
-        self.assertTrue(all(len(rows) <= 100 for _, rows in self.agent.attempts))
+        self.assertEqual([len(rows) for _, rows in self.agent.attempts], [100, 100, 50])
         self.assertEqual(len(self.results()), 250)
+
+    def test_a_message_is_not_cut_into_pieces_for_want_of_room(self):
+        self.patch(runner, "MOST_LEASED", 8)
+        self.make(*[row(id=n, n=n) for n in range(1, 11)])
+        self.agent.hold = True
+        self.start()
+        self.assertEqual([len(rows) for _, rows in self.agent.attempts], [8])
 
     def test_wake_is_quick_and_poll_is_steady(self):
         self.make()
