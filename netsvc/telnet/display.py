@@ -38,7 +38,7 @@ def _cells(clusters: Sequence[str]) -> int:
 
 
 class Display:
-    """The row of the line being edited.  ``columns`` and ``drawing`` may change at any time; the next ``show`` obeys."""
+    """The row of the line being edited.  ``columns`` and ``drawing`` may change at any time."""
 
     __slots__ = ("_offset", "_prompt", "_room_taken", "_shown", "columns", "drawing")
 
