@@ -96,7 +96,7 @@ class SmtpConnection:
         host, port, loopback = peer_of(self._transport.getPeer())
         self._outlet = Outlet(self._transport, self._go_on)
         entry = factory.service.sessions.open(
-            "smtp-in", host, listener=settings.listener, state=State.CONNECTED.value, kick=self.kick
+            "smtp-in", host, listener=settings.listener, state=State.CONNECTED, kick=self.kick
         )
         self._entry = entry
         self._facts = SessionFacts(
@@ -139,6 +139,7 @@ class SmtpConnection:
         self._log_end(dialogue.why)
         self._entry.kick = None
         self._entry.close()
+        self._outlet.release()
         self._factory.gone(self)
 
     def __conform__(self, interface: object) -> object:
@@ -204,7 +205,7 @@ class SmtpConnection:
         session, entry = dialogue.session, self._entry
         moved = dialogue.run(self._outlet)
         if session.state != entry.state:
-            entry.state = session.state.value
+            entry.state = session.state
         if moved:
             entry.commands = session.commands
             self._rearm(self._factory.settings.command_timeout)

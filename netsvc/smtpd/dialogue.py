@@ -29,6 +29,7 @@ from netsvc.smtp.events import (
     SessionEnded,
 )
 from netsvc.smtp.server import AnswerError, ServerSession, Terms
+from netsvc.smtpd.outlet import nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +122,7 @@ class Dialogue:
         """End without a word: the connection is gone, or is about to be."""
         self.over = True
         self.why = why or self.why
+        self._answered = nobody
         self._forget_submission()
 
     # What events ask for.

@@ -37,6 +37,10 @@ class Transport(Protocol):
     def unregisterProducer(self) -> None: ...
 
 
+def nobody() -> None:
+    """Be called for a connection that is gone."""
+
+
 @implementer(IPushProducer, IPullProducer)
 class Outlet:
     """The way out of one connection.  ``full``: what was written is not yet with the kernel."""
@@ -87,6 +91,10 @@ class Outlet:
             self._transport.unregisterProducer()
         self._transport.loseConnection()
         return False
+
+    def release(self) -> None:
+        """Forget who is told, once the connection is gone: no circle of objects is left to the collector."""
+        self._drained = nobody
 
     # What the transport calls.
 
