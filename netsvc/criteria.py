@@ -216,12 +216,26 @@ SESSION = (
     Field("domain", "text", "destination of an outgoing session", "domain=example.org"),
 )
 
+AUDIT = (
+    Field("at", "time", "when it was done", "at>-1d"),
+    Field("node", "text", "the node it was done on", "node=mx1.example.org"),
+    Field("actor", "text", "who did it", "actor=op"),
+    Field("role", "text", "in which role", "role=admin"),
+    Field("source", "text", "where from", "source=telnet*"),
+    Field("verb", "text", "what was done", "verb=hold"),
+    Field("target", "text", "to what", "target=*@example.org"),
+    Field("args", "text", "how", "args=*INC-812*"),
+    Field("affected", "number", "how many things it touched", "affected>1000"),
+    Field("result", "text", "what came of it", "result=ok"),
+)
+
 OBJECTS: dict[str, tuple[Field, ...]] = {
     "queue": QUEUE,
     "history": HISTORY,
     "mailbox": MAILBOX,
     "mail": MAIL,
     "session": SESSION,
+    "audit": AUDIT,
 }
 """The fields of each object a filter can be about."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from netsvc.criteria import Expr
 
-MAX_IDS = 300
+MAX_IDS = 1000
 """Ids in one command."""
 
 _TAG = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from typing import TYPE_CHECKING
 
 from netsvc.commands import Command, CommandError, Completion
@@ -37,10 +36,16 @@ def complete(grammar: Grammar, line: str, now_ms: int, visible: Callable[[Comman
     fits = [option for option in options if not option.open and option.word.startswith(typed)]
     if not fits:
         return Completion(partial=partial)
-    insert = os.path.commonpath([option.word for option in fits])[len(typed) :]
+    insert = _common([option.word for option in fits])[len(typed) :]
     if len(fits) == 1 and not fits[0].glue:
         insert += " "
     return Completion(tuple((option.word, option.help) for option in fits), insert, partial)
+
+
+def _common(words: Sequence[str]) -> str:
+    """Return what all of ``words`` begin with."""
+    first, last = min(words), max(words)
+    return next((first[:at] for at, c in enumerate(first) if last[at] != c), first)
 
 
 def explain(grammar: Grammar, line: str, now_ms: int, visible: Callable[[Command], bool]) -> str:
@@ -51,8 +56,8 @@ def explain(grammar: Grammar, line: str, now_ms: int, visible: Callable[[Command
         return f"% {error.message}. [{error.code}]"
     typed = partial.lower()
     fits = [option for option in options if option.open or option.word.startswith(typed)]
-    if typed and any(not option.open for option in fits):
-        fits = [option for option in fits if not option.open or option.word not in {"|", "<Enter>"}]
+    if typed:
+        fits = [option for option in fits if option.word not in {"|", "<Enter>"}]
     if not fits:
         return f'% Nothing begins with "{partial}" here.' if partial else "% Nothing can follow here."
     return "\n".join(_columns([(option.word, option.help) for option in _once(fits)]))
@@ -95,7 +100,7 @@ def describe(command: Command) -> str:
     pairs += [(word.text, word.help) for arg in command.args for word in arg.words if word.help]
     if command.selects is not None:
         forms = {
-            "ids": ("ID…", "messages, or items MESSAGE.n, up to 300"),
+            "ids": ("ID…", "messages, or items MESSAGE.n, up to 1000"),
             "where": ("where …", f"those a filter matches: help fields {command.selects.of}"),
             "last": ("last", "those the last show queue matched"),
             "all": ("all", "every one"),

@@ -15,7 +15,7 @@ from netsvc.commands import CommandError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_LINE = 4096
+MAX_LINE = 65_536
 """Characters of a line."""
 
 _SPACE = " \t"

@@ -7,7 +7,9 @@ and is cut by the cells it takes on a terminal.  Times are shown in UTC.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from wcwidth import wcswidth, wcwidth
@@ -45,13 +47,8 @@ def cut(text: str, width: int) -> str:
     if cells(text) <= width:
         return text
     room = max(width - 3, 0)
-    out = []
-    for c in text:
-        room -= max(wcwidth(c), 0)
-        if room < 0:
-            break
-        out.append(c)
-    return "".join(out) + "..."[:width]
+    ends = list(accumulate(max(wcwidth(c), 0) for c in text))
+    return text[: bisect_right(ends, room)] + "..."[:width]
 
 
 def pad(text: str, width: int, right: bool) -> str:
