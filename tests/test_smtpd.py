@@ -15,9 +15,9 @@ from netsvc.mail.address import NULL, Address
 from netsvc.mail.ids import show_id
 from netsvc.mail.reply import ReplyError
 from netsvc.sessions import Sessions
-from netsvc.smtpd import SmtpFactory, SmtpListenerSettings
 from netsvc.smtpd.connection import MIN_PROGRESS, peer_of
-from netsvc.smtpd.factory import LOG_INTERVAL
+from netsvc.smtpd.factory import LOG_INTERVAL, SmtpFactory
+from netsvc.smtpd.listener import SmtpListenerSettings
 from tests.fakes import FakeLogbook
 
 ENVELOPE = b"EHLO c.example\r\nMAIL FROM:<me@example.net>\r\nRCPT TO:<ann@example.org>\r\n"

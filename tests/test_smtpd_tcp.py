@@ -10,7 +10,8 @@ from twisted.trial.unittest import TestCase
 
 from netsvc.mail import reply as r
 from netsvc.sessions import Sessions
-from netsvc.smtpd import SmtpFactory, SmtpListenerSettings
+from netsvc.smtpd.factory import SmtpFactory
+from netsvc.smtpd.listener import SmtpListenerSettings
 from tests.fakes import FakeLogbook
 
 OPENING = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n"
