@@ -16,7 +16,7 @@ from netsvc.delivery.faults import AttemptError, bounced, deferred, released
 from netsvc.delivery.transcript import Transcript
 from netsvc.mail.message import FLAG_8BIT, Result
 from netsvc.mail.outcome import Fault, Outcome
-from netsvc.smtp.client import MAIL_FROM, Completed, Ended, Ready, SendContent, Transaction, Verdict
+from netsvc.smtp.client import MAIL_FROM, RCPT_TO, Completed, Ended, Ready, SendContent, Transaction, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -85,9 +85,7 @@ class Connection:
     def abort(self, words: str = "ended by an operator") -> None:
         """End the connection at once, whatever it is doing."""
         if self._wire is not None:
-            self._wire.fail(AttemptError(Fault.LOST, words))
-        if self._resume is not None:
-            self._wake(None)
+            self._wire.fail(AttemptError(Fault.LOST, words))  # which wakes whoever is idle
 
     def _wake(self, job: Job | None) -> None:
         waiter, self._resume = self._resume, None
@@ -252,10 +250,11 @@ class Connection:
         host, address = self.peer.target.host, self._address
         self._stale = all(v.stage == MAIL_FROM and v.reply.code == 421 for v in verdicts)
         ms, transcript = record.ms, bytes(record)
+        some = any(verdict.delivered for verdict in verdicts)
         out = []
         for row, verdict in zip(job.rows, verdicts, strict=True):
             reply = verdict.reply
-            result, fault = _result(verdict)
+            result, fault = _result(verdict, some)
             out.append(
                 Outcome(
                     row.id, result, fault, reply.code, reply.status, reply.words, host, address, "", ms, 0, transcript
@@ -312,7 +311,13 @@ class Connection:
         self.peer.left(self)
 
 
-def _result(verdict: Verdict) -> tuple[Result, Fault]:
+def _result(verdict: Verdict, some: bool) -> tuple[Result, Fault]:
+    """Return what a verdict comes to; ``some``: others of the transaction were delivered.
+
+    552 to RCPT then says "too many recipients" in the old way: the rest may come later (RFC 5321 4.5.3.1.10).
+    """
+    reply = verdict.reply
     if verdict.delivered:
         return Result.DELIVERED, Fault.NONE
-    return (Result.BOUNCED if verdict.reply.permanent else Result.DEFERRED), Fault.REPLY
+    too_many = some and verdict.stage == RCPT_TO and reply.code == 552
+    return (Result.BOUNCED if reply.permanent and not too_many else Result.DEFERRED), Fault.REPLY

@@ -90,9 +90,6 @@ class Peer:
     def again(self, job: Job) -> None:
         """Carry ``job`` on a fresh connection: a kept one turned out to be closed."""
         job.again = True
-        if self.stopping:
-            job.end(released(job.rows))
-            return
         self.jobs.appendleft(job)
         self.balance()
 
@@ -140,8 +137,6 @@ class Peer:
         """Note that a connection takes no more jobs."""
         self.connections.discard(connection)
         self.open.discard(connection)
-        if connection in self.idle:
-            self.idle.remove(connection)
         self.balance()
 
     def give_back(self) -> None:

@@ -191,9 +191,7 @@ class Wire(Protocol):
         """
         self.give_until(BLOCK_PATIENCE)
         self.transport.write(data)
-        while self._paused and not self._events:
-            if self._error is not None:
-                raise self._error
+        while self._paused and not self._events and self._error is None:
             await self._wait()
         if self._error is not None and not self._events:
             raise self._error

@@ -53,6 +53,7 @@ class Verdict(NamedTuple):
 
 
 MAIL_FROM = "MAIL FROM"
+RCPT_TO = "RCPT TO"
 END_OF_DATA = "end of data"
 
 
@@ -269,8 +270,8 @@ class ClientSession:
             if reply.positive:
                 self._accepted += 1
             else:
-                _check_negative("RCPT TO", reply)
-                self._verdicts[self._turn] = Verdict("RCPT TO", reply)
+                _check_negative(RCPT_TO, reply)
+                self._verdicts[self._turn] = Verdict(RCPT_TO, reply)
         self._turn += 1
         if len(self._waiting) == 1 and not self._accepted:
             self._complete()

@@ -156,6 +156,8 @@ class FakeTransport:
     def end(self, how):
         if not self.closed:
             self.closed = how
+            if self.producer is not None:
+                self.producer.stopProducing()
             self.protocol.connectionLost(Failure(ConnectionDone()))
 
 

@@ -541,6 +541,13 @@ class StopTest(ServiceCase):
         self.successResultOf(stopped)
         self.assertEqual(len(self.results()), 1)
 
+    def test_stop_with_a_look_ahead(self):
+        self.make()
+        self.start()
+        self.service.wake()
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.net.getDelayedCalls(), [])
+
     def test_stop_before_anything(self):
         self.make()
         self.service.startService()

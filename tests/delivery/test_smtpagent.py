@@ -96,6 +96,19 @@ class TransactionTest(AgentCase):
         first, *rest = self.outcomes(d)
         self.assertTrue(all(o.transcript is first.transcript for o in rest))
 
+    def test_too_many_recipients_in_the_old_way(self):
+        for replies, result in (
+            (b"250 ok\r\n250 ok\r\n552 too many\r\n354 go\r\n", Result.DEFERRED),
+            (b"250 ok\r\n550 no\r\n552 full\r\n554 no\r\n", Result.BOUNCED),
+        ):
+            d = self.attempt(self.one(), self.one(rcpt="eve@example.net"))
+            far = self.net.accept()
+            far.greet()
+            far.say(replies)
+            far.say(b"250 ok\r\n") if b"354" in replies else None
+            self.assertIs(self.outcomes(d)[1].result, result)
+            far.drop()
+
     def test_connection_is_used_again_at_once(self):
         first, second = self.attempt(), None
         far = self.net.accept()
