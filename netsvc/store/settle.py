@@ -263,7 +263,7 @@ class Settling:
     def _into(self, tx: Tx, outcome: Outcome, row: Row, found: dict[int, Box], work: Work) -> Outcome:
         number = mailbox_id(row.route)
         box = found.get(number)
-        hdr = b"Return-Path: <" + row.sender.encode() + b">\r\n" + (row.hdr or b"")
+        hdr = f"Return-Path: <{row.sender}>\r\n".encode("ascii", "replace") + (row.hdr or b"")
         size = row.size + len(hdr)
         if box is None:
             reply = UNKNOWN_USER

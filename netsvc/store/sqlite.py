@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from netsvc.records import StoreError
 from netsvc.store.tx import SqlRow, Table, Tx, Verdict
 
 if TYPE_CHECKING:
@@ -339,7 +338,7 @@ class SqliteLink:
         verdict = self._class(error)
         if committing and verdict is Verdict.UNIT:
             verdict = Verdict.BROKEN
-        if self._writing and verdict is Verdict.BROKEN and not self._shared and not isinstance(error, StoreError):
+        if verdict is Verdict.BROKEN and not self._shared:
             self._lose()
         else:
             if committing and self._open is not None and not self.body.in_transaction:

@@ -93,6 +93,10 @@ class SqliteLinks:
             raise StoreError(f"{queue} is missing while {body} is there: restore both from one backup")
         for path in (queue, body):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # logs inherit the mode
+        if not here[0]:
+            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.fsync(folder)  # the files' names are durable before anything in them is promised
+            os.close(folder)
         return not here[0]
 
     def _signature(self, link: SqliteLink, *, fresh: bool) -> None:
