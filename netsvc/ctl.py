@@ -1,4 +1,9 @@
-"""The command line of netsvcctl."""
+"""netsvcctl: a client of the control socket (floor 7); standard library only, and none of the service's rooms.
+
+``netsvcctl "COMMAND"`` runs one console command and shows what a person would
+see; ``--json`` shows machine mode's lines; without a command it is the console
+itself.  ``export-mailbox ADDRESS DIR`` runs here and asks the service for the mail.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from netsvc.ctl.export import export_mailbox
-from netsvc.ctl.person import run_human
-from netsvc.ctl.wire import ERROR, OK, TEMPORARY, USAGE, CtlError, Machine, connect, socket_candidates
+from netsvc.remote.export import export_mailbox
+from netsvc.remote.person import run_human
+from netsvc.remote.wire import ERROR, OK, TEMPORARY, USAGE, CtlError, Machine, connect, socket_candidates
 
 if TYPE_CHECKING:
     import socket
@@ -91,3 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"netsvcctl: {error.strerror or error}\n")
         return TEMPORARY
+
+
+if __name__ == "__main__":
+    sys.exit(main())

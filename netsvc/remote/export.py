@@ -8,7 +8,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from netsvc.ctl.wire import NOT_FOUND, OK, PARTIAL, USAGE, CtlError, Machine
+from netsvc.remote.wire import NOT_FOUND, OK, PARTIAL, USAGE, CtlError, Machine
 
 if TYPE_CHECKING:
     import socket

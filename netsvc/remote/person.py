@@ -14,7 +14,7 @@ import termios
 import tty
 from typing import TYPE_CHECKING, Any, Final
 
-from netsvc.ctl.wire import OK, TEMPORARY, Machine, exit_status, read_object
+from netsvc.remote.wire import OK, TEMPORARY, Machine, exit_status, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
