@@ -152,7 +152,8 @@ def test_relaying_is_denied_to_strangers(make_service):
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        ("RCPT TO:<../../etc/passwd@example.org>", "550 5.1.1"),
+        ("RCPT TO:<../../etc/passwd@example.org>", "501"),
+        ('RCPT TO:<"../../etc/passwd"@example.org>', "550 5.1.1"),
         ("RCPT TO:<|touch@example.org>", "550 5.1.1"),
         ("RCPT TO:<' OR 1=1 -- @example.org>", "501"),
         ("RCPT TO:<'OR'1'='1@example.org>", "550 5.1.1"),
