@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 POLL = 0.25
 """Seconds between two looks for due mail that nothing announced."""
-SHORTEST = 0.02
+SHORTEST = 0.05
 """Seconds between two looks, however much is announced."""
 MOST_LEASED = 2_000
 """Deliveries in memory."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 500
 """Outcomes in one unit of work."""
-LINGER = 0.005
+LINGER = 0.01
 """Seconds for which a batch gathers after the last was settled."""
 FIRST_PAUSE = 0.5
 LAST_PAUSE = 30.0

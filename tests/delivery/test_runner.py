@@ -130,11 +130,11 @@ class DeliveryTest(ServiceCase):
         self.spool.waiting.append(row(id=1))
         self.spool.wakes[0]()
         self.spool.wakes[0]()
-        self.net.advance(0.021)
+        self.net.advance(runner.SHORTEST + 0.001)
         self.assertEqual(len(self.agent.attempts), 1)
         self.spool.waiting.append(row(id=2))
         self.net.advance(0.26)
-        self.net.advance(0.02)
+        self.net.advance(runner.SHORTEST)
         self.assertEqual(len(self.agent.attempts), 2)
 
     def test_a_fast_destination_gets_more(self):
