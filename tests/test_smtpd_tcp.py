@@ -161,6 +161,21 @@ class SocketTests(TestCase):
         client.transport.abortConnection()
         await client.lost
 
+    async def test_kicked_while_nothing_is_read(self):
+        self.service.commit_result = Deferred()
+        client = await self.client()
+        client.transport.write(OPENING + b"x\r\n.\r\n")
+        await client.until(b"354 ")
+        (connection,) = self.factory.connections
+        client.transport.write(b"NOOP\r\n" * 100)
+        while not connection._paused:
+            await deferLater(reactor, 0.001, lambda: None)
+        connection.kick()
+        await client.lost
+        self.assertIn(b"421 4.3.2", client.data)
+        while self.factory.connections:
+            await deferLater(reactor, 0.001, lambda: None)
+
     async def test_a_half_closed_connection_gets_its_250(self):
         self.service.commit_result = Deferred()
         client = await self.client()

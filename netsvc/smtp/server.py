@@ -105,7 +105,6 @@ class ServerSession:
         "_lines",
         "_out",
         "_refused",
-        "_rest",
         "bare_newline",
         "body",
         "commands",
@@ -134,7 +133,6 @@ class ServerSession:
         self._lines = LineBuffer()
         self._out = [terms.greeting]
         self._refused = False
-        self._rest = b""
 
     @property
     def backlog(self) -> int:
@@ -258,13 +256,13 @@ class ServerSession:
 
     def _next_content(self, content: ContentReceiver) -> Event | Pause:
         if not content.ended:
-            data, self._rest = content.receive(self._lines.take())
+            data, rest = content.receive(self._lines.take())
+            if rest:
+                self._lines.push(rest)  # at once: what is received from now on comes behind it
             if data:
                 return ContentReceived(data)
             if not content.ended:
                 return NEED_DATA
-        self._lines.push(self._rest)
-        self._rest = b""
         self._content = None
         self.state = State.COMMIT
         self.bare_newline = self.bare_newline or content.bare_newline

@@ -240,7 +240,10 @@ class SmtpConnection:
         if not self._closed:
             self._closed = True
             self._rearm(self._factory.settings.linger)
-            self._outlet.close(linger=not (self._factory.stopping or self._half_closed))
+            lingering = self._outlet.close(linger=not (self._factory.stopping or self._half_closed))
+            if lingering and self._paused:
+                self._transport.resumeProducing()  # the client's end is to be seen
+            self._paused = False
 
     def _log_end(self, why: str) -> None:
         entry = self._entry

@@ -288,3 +288,14 @@ def test_content_is_given_as_it_comes():
     s.receive_data(b"a" * 1000)
     assert s.next_event() == ContentReceived(b"a" * 1000)
     assert s.next_event() is NEED_DATA
+
+
+def test_what_comes_between_content_and_its_end_stays_behind():
+    s = Talk([OPENING]).session
+    s.receive_data(b"a\r\n.\r\nRS")
+    assert s.next_event() == ContentReceived(b"a\r\n")
+    s.receive_data(b"ET\r\n")
+    assert s.next_event() == ContentEnded(3)
+    s.send(r.OK)
+    assert s.next_event() is NEED_DATA
+    assert s.take_output() == b"250 2.0.0 Ok\r\n" * 2
