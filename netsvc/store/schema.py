@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
-
-from netsvc.records import StoreError
 from typing import TYPE_CHECKING
 
+from netsvc.records import StoreError
+
 if TYPE_CHECKING:
-    from netsvc.store.tx import Link, Tx
     from collections.abc import Callable
+
+    from netsvc.store.tx import Link, Tx
 
 TOKENS = {
     "sqlite": {

@@ -10,10 +10,16 @@ from twisted.internet.defer import Deferred
 
 from netsvc.records import StoreError
 from netsvc.store import membership
+from netsvc.store.accountrows import AccountRows
+from netsvc.store.audit import Audit
 from netsvc.store.beats import Beats
+from netsvc.store.counters import Counters
+from netsvc.store.directory import Directory
 from netsvc.store.engine import Engine
 from netsvc.store.leases import SLICE, free
 from netsvc.store.mailstore import MailStore
+from netsvc.store.queueadmin import QueueAdmin
+from netsvc.store.site import Site
 from netsvc.store.spool import Spool
 from netsvc.store.sqlitefiles import MemoryLinks, SqliteLinks
 from netsvc.store.tally import lower_heads
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
 MAX_WAIT_MS = 24 * 3_600_000
 """No retry is further away when the store is opened: a clock that was wrong must not keep mail for years."""
 JOIN_S = 5.0
+AUDIT_FILE = "audit.jsonl"
+"""The copy of the audit trail, in the state folder."""
 WARNINGS = {"store.poison", "store.fenced", "store.beat_failed"}
 _POSTGRES = "PostgreSQL needs psycopg, which is not installed: pip install 'netsvc[postgres]'"
 
@@ -83,15 +91,21 @@ class Start:
 
 
 class Store:
-    """An open store: ``spool`` ISpool, ``mail`` IMailStore, and what stands on the same engine."""
+    """An open store: one object for each of its promises, all on the same engine."""
 
-    def __init__(self, engine: Engine, spool: Spool, upkeep: Upkeep | None, beats: Beats | None) -> None:
+    def __init__(self, engine: Engine, spool: Spool, reactor: Any, audit_file: Path | None) -> None:
         """Take an engine that is open; see ``open_store``."""
         self.engine = engine
         self.spool = spool
         self.mail = MailStore(engine)
-        self.beats = beats
-        self._upkeep = upkeep
+        self.queue = QueueAdmin(engine, spool.open_body, engine.wake, reactor)
+        self.directory = Directory(engine, reactor)
+        self.account_rows = AccountRows(engine)
+        self.counters = Counters(engine)
+        self.audit = Audit(engine, audit_file)
+        self.site = Site(engine, reactor)
+        self.beats: Beats | None = None
+        self.upkeep: Upkeep | None = None
 
     def close(self) -> Deferred[None]:
         """Finish what was begun, then let go -> Deferred[None]; it never fails, and may be called again."""
@@ -100,8 +114,10 @@ class Store:
     async def _close(self) -> None:
         if self.engine.closed:
             return
-        if self._upkeep is not None:
-            await self._upkeep.stop()
+        self.directory.stop()
+        self.site.stop()
+        if self.upkeep is not None:
+            await self.upkeep.stop()
         if self.beats is not None:
             self.beats.stop()
         node = (self.engine.node_id, self.engine.epoch)
@@ -141,17 +157,20 @@ async def open_store(
     spool = Spool(engine)
     start = Start(engine, spool, node_name, version)
     await engine.open()
-    upkeep = beats = None
+    store = Store(engine, spool, reactor, None if engine.links.inline else Path(state) / AUDIT_FILE)
     if reactor is not None:
-        upkeep = Upkeep(engine, reactor, log)
-        upkeep.start()
+        store.upkeep = Upkeep(engine, reactor, log)
+        store.upkeep.start()
     if engine.dialect == "postgresql":
-        beats = Beats(engine, node_name, version, log)
-        spool.safe = beats.safe
-        beats.start()
+        store.beats = Beats(engine, node_name, version, log)
+        spool.safe = store.beats.safe
+        store.beats.start()
+    await store.site.load()
+    store.site.start()
+    store.directory.start()
     if start.released:
         log("store.recovered", node=engine.node_id, released=start.released, held=len(start.held))
     for message_id, n in start.held:
         log("store.poison", msg=message_id, n=n)
     log("store.opened", url=url.partition("@")[2] or url, messages=start.messages)
-    return Store(engine, spool, upkeep, beats)
+    return store

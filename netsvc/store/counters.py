@@ -1,0 +1,76 @@
+"""Throttles (ICounters): count and test in one unit of work, shared by all nodes that share the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from netsvc.interfaces import ICounters
+from netsvc.mail.escape import escape
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from netsvc.store.engine import Engine
+    from netsvc.store.tx import Tx
+
+KEY = 200
+DAY = 86_400_000
+SWEEP = 256
+"""Failures between two sweeps of rows that mean nothing any more: whoever guesses names must not fill the disk."""
+
+_FAIL = (
+    "INSERT INTO throttle (realm, key, fails, until_at, at) VALUES (?, ?, 1, CASE WHEN ? <= 1 THEN ? ELSE 0 END, ?) "
+    "ON CONFLICT (realm, key) DO UPDATE SET "
+    "fails = CASE WHEN throttle.at <= ? THEN 1 ELSE throttle.fails + 1 END, "
+    "until_at = CASE WHEN CASE WHEN throttle.at <= ? THEN 1 ELSE throttle.fails + 1 END >= ? THEN ? "
+    "WHEN throttle.until_at > ? THEN throttle.until_at ELSE 0 END, "
+    "at = CASE WHEN throttle.at <= ? THEN excluded.at ELSE throttle.at END "
+    "RETURNING fails, until_at"
+)
+
+
+@implementer(ICounters)
+class Counters:
+    """See ICounters.  A window begins with its first failure; ``realm`` numbers are the callers'."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Stand on ``engine``."""
+        self._engine = engine
+        self._failures = 0
+
+    def fail(self, realm: int, key: str, lock_after: int, window_ms: int, lock_ms: int) -> Deferred[tuple[int, int]]:
+        """Count a failure; lock the key when there were ``lock_after`` within the window."""
+        name = escape(key, KEY)
+        self._failures += 1
+        sweep = self._failures % SWEEP == 0
+
+        def work(tx: Tx) -> tuple[int, int]:
+            now, past, until = tx.now, tx.now - window_ms, tx.now + lock_ms
+            row = tx.row(_FAIL, (realm, name, lock_after, until, now, past, past, lock_after, until, now, past))
+            if sweep:
+                tx.execute("DELETE FROM throttle WHERE at < ? AND until_at < ?", (now - DAY, now))
+            assert row is not None
+            return int(row[0]), int(row[1])
+
+        return self._engine.write(work)
+
+    def locked(self, realm: int, key: str) -> Deferred[int]:
+        """Return until when a key is locked, 0 when it is not."""
+        name = escape(key, KEY)
+
+        def work(tx: Tx) -> int:
+            until = tx.value("SELECT until_at FROM throttle WHERE realm = ? AND key = ?", (realm, name))
+            return int(until) if until is not None and until > tx.now else 0
+
+        return self._engine.read(work)
+
+    def clear(self, realm: int, key: str) -> Deferred[None]:
+        """Forget a key."""
+        name = escape(key, KEY)
+
+        def work(tx: Tx) -> None:
+            tx.execute("DELETE FROM throttle WHERE realm = ? AND key = ?", (realm, name))
+
+        return self._engine.write(work)
