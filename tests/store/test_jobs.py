@@ -15,7 +15,6 @@ from netsvc.store.jobs import _next_limit
 from netsvc.store.queueadmin import QueueAdmin
 from tests.store import filling
 
-
 EVERY = Test("state", "in", ("incoming", "active", "deferred", "hold", "recycled"))
 
 
