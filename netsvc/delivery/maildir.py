@@ -75,9 +75,7 @@ class MaildirFile:
         where = self._where
         try:
             top = os.open(where.prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            if where.parts:
-                raise
+        except FileNotFoundError:  # its parent must be there: what is not mounted is not made
             Path(where.prefix).mkdir(0o700)
             top = os.open(where.prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders.append(top)

@@ -88,10 +88,12 @@ def test_a_folder_without_placeholders_is_made(tmp_path):
     assert list(mails(tmp_path / "box").values()) == [b"a"]
 
 
-def test_a_missing_prefix_is_not_made(tmp_path):
+def test_a_missing_prefix_is_made_in_its_folder_only(tmp_path):
+    deliver(where(tmp_path / "mail"), b"a")
+    assert list(mails(tmp_path / "mail" / "example.net" / "bob").values()) == [b"a"]
     with pytest.raises(FileNotFoundError):
-        deliver(where(tmp_path / "missing"), b"a")
-    assert list(tmp_path.iterdir()) == []
+        deliver(where(tmp_path / "missing" / "mail"), b"a")
+    assert not (tmp_path / "missing").exists()
 
 
 def test_a_repeat_overwrites(tmp_path):
