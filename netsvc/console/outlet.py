@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from netsvc.console.render import Layout, cells, inner_rows, json_line, lines_of, list_lines, machine_row
+from netsvc.console.render import Layout, cells, cut, inner_rows, json_line, lines_of, list_lines, machine_row
 from netsvc.console.tables import TEXT
 from netsvc.mail.escape import escape
 
@@ -137,14 +137,19 @@ class PersonOutlet:
         await self.flush()
         out = []
         if error.column is not None:
-            shown = escape(line.rstrip())
-            column = cells(escape(line[: error.column]))
-            room = self._width - 1 if self._width else column + 1
-            if column > room:  # keep the place on the screen
-                shown, column = "..." + shown[-room + 3 :], min(cells("..." + shown[-room + 3 :]), room)
-            out += [shown[: max(room, column) + 1], " " * column + "^"]
+            out += self._place(line.rstrip(), error.column)
         out.append(f"% {escape(error.message)}  [{error.code}]" + (f"   {error.hint}" if error.hint else ""))
         await self.write("".join(part + "\n" for part in out))
+
+    def _place(self, line: str, at: int) -> list[str]:
+        """Return the line with a caret below its character ``at``; of a long line, what is around it."""
+        shown, before = escape(line), escape(line[:at])
+        if self._width and max(cells(shown), cells(before) + 1) > self._width:
+            start = max(at - self._width // 2, 0)
+            dots = "..." if start else ""
+            shown = cut(dots + escape(line[start:]), self._width)
+            before = dots + escape(line[start:at])
+        return [shown, " " * cells(before) + "^"]
 
 
 def text_rows(text: str) -> list[dict[str, str]]:

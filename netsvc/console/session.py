@@ -268,7 +268,8 @@ class ConsoleSession:
         except StoreUnavailableError as error:
             return await self._failed(line, call, command, CommandError("E502", f"The store is not available: {error}"))
         except (StoreError, AccountError) as error:
-            return await self._failed(line, call, command, CommandError("E405", str(error) or "Refused"))
+            code = "E501" if str(error).startswith("Busy") else "E405"
+            return await self._failed(line, call, command, CommandError(code, str(error).rstrip(".") or "Refused"))
         except Exception:  # noqa: BLE001 - a fault in a verb must neither end the session nor pass unseen
             self.console.logbook.failure("console.fault", session=self.source, what=command.name if command else "")
             return await self._failed(line, call, command, CommandError("E500", "A fault of ours; the log has it"))
@@ -276,7 +277,7 @@ class ConsoleSession:
 
     async def _failed(self, line: str, call: Call | None, command: Command | None, error: CommandError) -> _Came:
         status = "cancelled" if error.code == "E503" else "partial" if error.code == "E504" else "error"
-        if command is not None and command.changes and error.code in {"E301", "E302", "E405", "E500", "E502", "E503"}:
+        if command is not None and command.changes and error.code in {"E301", "E302", "E405", "E500", "E501", "E502"}:
             try:
                 await self.record(command.name, "", mask(line), 0, f"{status} {error.code}")
             except CommandError:

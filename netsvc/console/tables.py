@@ -253,8 +253,8 @@ JOB = Table(
         C("done", "int", "items acted on", "DONE"),
         C("skipped", "int", "items that had changed", "SKIPPED"),
         C("started", "time", "when it began", "STARTED"),
-        C("ended", "time", "when it ended", "ENDED"),
-        C("undo", "int", "the job that it takes back", "UNDOES"),
+        C("ended", "time", "when it ended"),
+        C("undo", "int", "the job that it takes back"),
         C("reason", "text", "why it was done", "REASON", shrink=1),
     ),
     "one bulk action",
@@ -263,7 +263,7 @@ JOB = Table(
 AUDIT = Table(
     "audit/1",
     (
-        C("seq", "int", "number", "SEQ"),
+        C("seq", "id", "number", "SEQ"),
         C("at", "time", "when", "AT"),
         C("node", "text", "where"),
         C("actor", "text", "who", "ACTOR"),

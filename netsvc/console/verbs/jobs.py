@@ -24,7 +24,7 @@ DONE = {
     "undelete": "restored",
     "undo": "taken back",
 }
-UNDOABLE = frozenset({"hold", "release", "delete", "undelete"})
+UNDOABLE = frozenset({"hold", "release", "retry", "delete", "undelete"})
 
 _NUMBER = Arg("number", "int", "number of a job", low=1)
 _JOB = Word("job", "one job")
@@ -128,7 +128,7 @@ def _newest(call: Call, jobs: list[Row]) -> Row:
     taken_back = {row["undo"] for row in jobs}
     for row in jobs:
         mine = row["actor"] == call.session.operator.name and row["undo"] is None
-        if mine and row["verb"] in UNDOABLE and row["id"] not in taken_back and row["done"]:
+        if mine and row["verb"] in UNDOABLE and row["id"] not in taken_back and row["done"] and row["ended"]:
             return row
     raise CommandError("E401", "There is nothing of yours to undo", hint="show jobs")
 
