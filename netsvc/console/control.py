@@ -88,6 +88,8 @@ def prepare_path(path: str) -> None:
         raise ControlSocketError(
             f"control_socket {path}: {length} octets long, at most {PATH_LIMIT}: choose a shorter path"
         )
+    if not Path(path).parent.is_dir():
+        raise ControlSocketError(f"control_socket {path}: its folder is not there: create it, or choose another path")
     try:
         facts = os.lstat(path)
     except FileNotFoundError:
