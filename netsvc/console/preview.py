@@ -22,7 +22,7 @@ def items(count: int) -> str:
     return f"{count} item" if count == 1 else f"{count} items"
 
 
-def preview_text(verb: str, selection: Selection, args: Mapping[str, Any], whole: int, now_ms: int) -> str:
+def preview_text(verb: str, selection: Selection, args: Mapping[str, Any], whole: int, actor: str, now_ms: int) -> str:
     """Return what a person reads before going on.  ``whole``: how many items the queue holds."""
     ages = ""
     if selection.oldest:
@@ -37,18 +37,19 @@ def preview_text(verb: str, selection: Selection, args: Mapping[str, Any], whole
     ):
         if pairs:
             lines.append(f"  {title}: {_counted(pairs)}")
-    return "\n".join(lines + [f"  ! {warning}" for warning in warnings(verb, selection, whole)])
+    return "\n".join(lines + [f"  ! {warning}" for warning in warnings(verb, selection, whole, actor)])
 
 
-def warnings(verb: str, selection: Selection, whole: int) -> list[str]:
-    """Return what deserves a second look."""
+def warnings(verb: str, selection: Selection, whole: int, actor: str) -> list[str]:
+    """Return what deserves a second look; ``actor`` is who would act."""
     out = []
     if selection.active:
         out.append(f"{items(selection.active)} being delivered now: may be gone before this is done.")
     if selection.expired and verb in {"release", "retry", "undelete"}:
         out.append(f"{items(selection.expired)} past expiry: the next attempt is the last.")
-    if selection.held_by and verb != "hold":
-        out.append(f"On hold by {_counted(sorted(selection.held_by.items()))}.")
+    others = {name: n for name, n in selection.held_by.items() if name != actor}
+    if others and verb != "hold":
+        out.append(f"On hold by {_counted(sorted(others.items()))}.")
     if whole > 1 and selection.count >= whole and verb != "undelete":
         out.append("That is everything in the queue.")
     if verb == "delete":
@@ -56,7 +57,7 @@ def warnings(verb: str, selection: Selection, whole: int) -> list[str]:
     return out
 
 
-def preview_facts(verb: str, selection: Selection, token: str, whole: int) -> dict[str, Any]:
+def preview_facts(verb: str, selection: Selection, token: str, whole: int, actor: str) -> dict[str, Any]:
     """Return what a program reads."""
     return {
         "verb": verb,
@@ -69,6 +70,6 @@ def preview_facts(verb: str, selection: Selection, token: str, whole: int) -> di
         "newest": rfc3339(selection.newest) if selection.newest else None,
         "active": selection.active,
         "expired": selection.expired,
-        "warnings": warnings(verb, selection, whole),
+        "warnings": warnings(verb, selection, whole, actor),
         "token": token,
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wcwidth import wcswidth, wcwidth
 
 from netsvc.mail.escape import escape
+from netsvc.mail.ids import show_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 2000
 """Characters of one text in what people see."""
+
+COMFORT = 16
+"""Cells a column keeps while others can be cut."""
 
 LEAST = 6
 """Cells a column is not cut below."""
@@ -111,6 +115,8 @@ def pick(row: Row, name: str) -> Any:
 
 def human(value: Any, column: Column, now_ms: int) -> str:
     """Return what a person sees of ``value``; ``-`` for what is absent."""
+    if column.type == "id" and isinstance(value, int):
+        value = show_id(value)
     if value is None:
         return "" if column.show == "blank" else "-"
     if value == "" and column.type in {"text", "enum", "id"}:
@@ -192,14 +198,18 @@ def _widths(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: in
     room = width - 2 * (len(columns) - 1)
     if not width:
         return widths
-    for gladly in sorted({c.shrink for c in columns if c.shrink}, reverse=True):
-        those = [at for at, c in enumerate(columns) if c.shrink == gladly]
-        while sum(widths) > room and any(widths[at] > LEAST for at in those):
-            widest = max(those, key=lambda at: widths[at])
-            second = max((widths[at] for at in those if widths[at] < widths[widest]), default=LEAST)
-            less = min(sum(widths) - room, max(widths[widest] - max(second, LEAST), 1))
-            widths[widest] -= less
+    for least in (COMFORT, LEAST):
+        for gladly in sorted({c.shrink for c in columns if c.shrink}, reverse=True):
+            _cut_widest(widths, [at for at, c in enumerate(columns) if c.shrink == gladly], room, least)
     return widths
+
+
+def _cut_widest(widths: list[int], those: Sequence[int], room: int, least: int) -> None:
+    """Cut the widest of the columns ``those`` again and again, none below ``least``, until all fit in ``room``."""
+    while sum(widths) > room and any(widths[at] > least for at in those):
+        widest = max(those, key=lambda at: widths[at])
+        second = max((widths[at] for at in those if widths[at] < widths[widest]), default=least)
+        widths[widest] -= min(sum(widths) - room, max(widths[widest] - max(second, least), 1))
 
 
 def list_lines(table: Table, row: Row, now_ms: int) -> list[str]:
@@ -241,6 +251,8 @@ def machine_row(table: Table, row: Row) -> dict[str, Any]:
 def machine(value: Any, column: Column) -> Any:
     """Return one value as machine mode has it."""
     kind = column.type
+    if kind == "id" and isinstance(value, int):
+        return show_id(value)
     if value is None or (isinstance(value, (int, float)) and kind not in {"time", "duration", "bool"}):
         return value
     if kind == "rows" and column.inner is not None:

@@ -29,7 +29,7 @@ ITEM = Table(
         C("rcpt", "text", "the recipient", "TO", shrink=2),
         C("attempts", "int", "how often it was tried", "TRY"),
         C("next", "time", "when it is tried next", "NEXT", show="relative"),
-        C("reason", "text", "why it waits, normalised", "WHY", shrink=1),
+        C("reason", "text", "why it waits, normalised", "WHY", shrink=3),
         C("user", "text", "who authenticated"),
         C("peer", "text", "IP address it came from"),
         C("listener", "text", "listener it came in by"),

@@ -43,7 +43,7 @@ def test_a_mailbox_with_mail_is_asked_about(desk):
     assert "E503" in shown
     assert desk.machine("mailbox delete ann@example.org")[0]["err"]["code"] == "E303"
     assert desk.machine("mailbox delete ann@example.org expect 7")[0]["err"]["code"] == "E304"
-    assert "2 mails went with it" in desk.type("mailbox delete ann@example.org", "2")
+    assert "The 2 mails went with it" in desk.type("mailbox delete ann@example.org", "2")
     desk.service.mail.boxes["ann@example.org"] = [mail(1)]
     assert desk.machine("mailbox delete ann@example.org expect 1")[0]["row"]["affected"] == 1
 

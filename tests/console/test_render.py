@@ -104,6 +104,7 @@ def test_cells_and_cuts():
         ({"a": 1}, Column("x", "map"), "a=1"),
         ([{}, {}], Column("x", "rows"), "2 rows"),
         (["a"], Column("x", "lines"), "a"),
+        (1 << 60, Column("x", "id"), "1000000000000"),
     ],
 )
 def test_what_people_see(value, column, text):
@@ -202,6 +203,7 @@ def test_machine_rows():
     assert out["rows"] == [{"a": "x", "t": "1970-01-01T00:00:00Z"}]
     assert out["map"]["k\\x1b"] == {"deep": [True]}
     assert out["n"] is None
+    assert r.machine(1 << 60, Column("x", "id")) == "1000000000000"
     assert r.machine(1500, Column("x", "duration")) == 1.5
     assert r.machine([{"a": 1}], Column("x", "rows")) == [{"a": 1}]
     text = r.json_line(out)

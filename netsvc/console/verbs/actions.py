@@ -93,8 +93,10 @@ async def _nothing(call: Call) -> None:
 async def _dry_run(call: Call, verb: str, selection: Selection, args: dict[str, Any], whole: int) -> None:
     call.expects(selection.count)
     token = _keep(call, verb, selection, args) if call.machine else ""
-    text = preview_text(verb, selection, args, whole, call.now_ms)
-    await call.outlet.preview(preview_facts(verb, selection, token, whole), text + "\nNothing was changed.")
+    text = preview_text(verb, selection, args, whole, call.session.operator.name, call.now_ms)
+    await call.outlet.preview(
+        preview_facts(verb, selection, token, whole, call.session.operator.name), text + "\nNothing was changed."
+    )
 
 
 def _keep(call: Call, verb: str, selection: Selection, args: dict[str, Any]) -> str:
@@ -115,7 +117,7 @@ async def _ask(call: Call, verb: str, selection: Selection, args: dict[str, Any]
             None,
             [f"confirm {token}", f"expect {selection.count}"],
         )
-    await call.say(preview_text(verb, selection, args, whole, call.now_ms))
+    await call.say(preview_text(verb, selection, args, whole, call.session.operator.name, call.now_ms))
     if selection.count > MANY:
         await call.type_count(selection.count)
     else:

@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 
 from netsvc.commands import Arg, Command, CommandError, Word
+from netsvc.console.preview import items
 from netsvc.console.tables import JOB
 from netsvc.console.verbs.words import EXPECT, SHOW
 
@@ -118,7 +119,7 @@ async def undo(call: Call) -> None:
     if row["verb"] not in UNDOABLE:
         raise CommandError("E405", f"Job {number} ({row['verb']}) cannot be taken back")
     if not call.expects(row["done"]) and (call.outlet.interactive or call.args.get("number") is None):
-        await call.confirm(f"Undo job {number} ({row['verb']}, {row['done']} items)?")
+        await call.confirm(f"Undo job {number} ({row['verb']}, {items(row['done'])})?")
     begun = await call.change(call.service.queue.undo(number, call.session.operator.name))
     await call.audit(f"job {number}", "", row["done"], f"job {begun}")
     await follow(call, begun, "undo")

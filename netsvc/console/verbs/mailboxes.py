@@ -99,14 +99,16 @@ async def delete(call: Call) -> None:
     """Delete a mailbox and the mail in it."""
     box = await _mailbox(call)
     address = box["address"]
+    mails = _mails(box["messages"])
     if box["messages"]:
-        await call.confirm_count(
-            box["messages"],
-            f"Delete mailbox {address} and the {box['messages']} mails in it. This cannot be undone.",
-        )
+        await call.confirm_count(box["messages"], f"Delete mailbox {address} and {mails} in it. This cannot be undone.")
     gone = await call.change(call.service.directory.delete_mailbox(address))
-    mails = f" {gone} mails went with it." if gone else ""
-    await call.changed(address, "", gone, f"Mailbox {address} deleted.{mails}")
+    also = f" {_mails(gone).capitalize()} went with it." if gone else ""
+    await call.changed(address, "", max(gone, 1), f"Mailbox {address} deleted.{also}")
+
+
+def _mails(count: int) -> str:
+    return "the 1 mail" if count == 1 else f"the {count} mails"
 
 
 COMMANDS = (
