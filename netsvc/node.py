@@ -79,7 +79,7 @@ class NodeService(MultiService):
         self.config = config
         self.failed = False
         self.say_failure: Callable[[str], object] = complain_on_stderr
-        self.before_giving_up: Callable[[], object] = lambda: None
+        self.before_giving_up: Callable[[str], object] | None = None
         self._makers = makers
         self._opening = opening
         self._logbook = logbook
@@ -103,7 +103,8 @@ class NodeService(MultiService):
                 listener.unbind()
             self._logbook.error("service.failed", stage="binding", why=str(error))
             self.say_failure(str(error))
-            self.before_giving_up()
+            if self.before_giving_up is not None:
+                self.before_giving_up(str(error))
             raise SystemExit(EXIT_FAILED) from None
 
     def startService(self) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 EX_CONFIG: Final = 78
 """Exit status when the configuration cannot be used (sysexits.h)."""
+PIPE_WORDS: Final = 90
+"""Octets of why that a daemon tells the process that waits for it, which reads 100."""
 OUR_CHECKERS: Final = ("store", "passwd")
 
 
@@ -193,11 +195,15 @@ def makeService(options: Options) -> NodeService:
         book.error("plugin.broken", module=module, why=why)
     service = NodeService(options.node, options.protocols.makers, open_house, book, reactor)
     twistd: Mapping[str, Any] = options.parent or {}
-    service.before_giving_up = lambda: _remove_pidfile(twistd.get("pidfile"))
+    service.before_giving_up = lambda why: _tidy(twistd, why)
     return service
 
 
-def _remove_pidfile(name: str | None) -> None:
-    """Remove the pidfile twistd wrote: it does not when a start ends by SystemExit."""
-    if name:
-        Path(name).unlink(missing_ok=True)
+def _tidy(twistd: Mapping[str, Any], why: str) -> None:
+    """Do what twistd leaves undone when a start ends by SystemExit: its pidfile, and the parent a daemon waits for."""
+    if twistd.get("pidfile"):
+        Path(twistd["pidfile"]).unlink(missing_ok=True)
+    pipe = twistd.get("statusPipe")
+    if pipe is not None:
+        os.write(pipe, b"1 " + why.encode("ascii", "replace")[:PIPE_WORDS])
+        os.close(pipe)

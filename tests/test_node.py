@@ -89,7 +89,7 @@ class Case(SynchronousTestCase):
         maker = Maker(self.order, make)
         service = NodeService(config, {"smtp": maker}, opening or self.opening, self.book(), self.clock)
         service.say_failure = self.said.append
-        service.before_giving_up = lambda: self.order.append("tidied")
+        service.before_giving_up = lambda why: self.order.append("tidied")
         return service
 
     def book(self):
@@ -246,7 +246,7 @@ class Ports(TestCase):
             )
             service = NodeService(config, {}, None, Logbook(publisher=order.append), reactor)
             service.say_failure = said.append
-            service.before_giving_up = lambda: order.append("tidied")
+            service.before_giving_up = lambda why: order.append("tidied")
             with pytest.raises(SystemExit) as caught:
                 service.privilegedStartService()
         assert caught.value.code == 1
