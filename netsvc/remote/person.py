@@ -42,13 +42,18 @@ def _start_line(once: bool) -> str:
 def run_human(link: socket.socket, command: str) -> int:
     """Show what a person would see of one command, or be the console -> exit status."""
     machine = Machine(link)
+    if not _is_terminal():
+        _begin(machine, command)
+        return _copy(link, machine, typed=not command)
+    with _raw_terminal(), _window_changes() as changes:
+        _begin(machine, command)
+        return _bridge(link, machine, changes)
+
+
+def _begin(machine: Machine, command: str) -> None:
     machine.send(_start_line(once=bool(command)))
     if command:
         machine.send(command)
-    if not _is_terminal():
-        return _copy(link, machine, typed=not command)
-    with _raw_terminal(), _window_changes() as changes:
-        return _bridge(link, machine, changes)
 
 
 def _copy(link: socket.socket, machine: Machine, *, typed: bool) -> int:

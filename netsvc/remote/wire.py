@@ -94,12 +94,11 @@ class Machine:
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link
-        self._file = link.makefile("rb")
+        self._buffer = bytearray()
         self.hello = self._hello()
 
     def _hello(self) -> dict[str, Any]:
-        line = self.line()
-        thing = read_object(line)
+        thing = read_object(self.line())
         if "err" in thing:
             raise CtlError(str(thing["err"].get("msg", "refused")), exit_status({}, thing["err"]))
         if "hello" not in thing:
@@ -108,19 +107,29 @@ class Machine:
 
     def line(self) -> bytes:
         """Return the next line.  Raises CtlError when there is none."""
-        line = self._file.readline()
-        if not line.endswith(b"\n"):
-            raise CtlError("the service ended the connection", TEMPORARY)
+        looked = 0
+        while (end := self._buffer.find(b"\n", looked)) < 0:
+            looked = len(self._buffer)
+            piece = self._link.recv(_PIECE)
+            if not piece:
+                raise CtlError("the service ended the connection", TEMPORARY)
+            self._buffer += piece
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
         return line
+
+    def read(self) -> bytes:
+        """Return what has come, b"" at the end."""
+        if self._buffer:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            return data
+        return self._link.recv(_PIECE)
 
     def rest(self) -> Iterator[bytes]:
         """Yield what follows as it comes, until the end."""
         while piece := self.read():
             yield piece
-
-    def read(self) -> bytes:
-        """Return what has come, b"" at the end."""
-        return self._file.read1(_PIECE)
 
     def send(self, line: str) -> None:
         """Send one line."""
