@@ -44,6 +44,9 @@ DELIVERY = table(
     " orcpt:t notify",
 )
 QUOTA_RETRY_MS = 15 * 60_000
+UNDER_GIL = 2047
+"""hashlib gives the lock away for updates longer than this."""
+HELD_HASH = 16 << 10
 MAILBOX_KEY = "mailbox"
 """Key of the destination of mail that waits for room in a mailbox of ours."""
 _ADD_MAIL = (
@@ -107,10 +110,11 @@ class Box:
 
 def boxes(tx: Tx, ids: set[int]) -> dict[int, Box]:
     """Return the mailboxes with ``ids`` that exist, locked for this unit of work where others could write."""
-    sql = "SELECT id, quota_bytes, quota_msgs, used_bytes, used_msgs, uidnext FROM mailbox WHERE id {ids}"
+    rest = "FROM mailbox WHERE id {ids}"
     if tx.dialect == "postgresql":
-        sql += " ORDER BY id FOR UPDATE"
-    return {row[0]: Box(*row[1:]) for row in tx.among(sql, sorted(ids))} if ids else {}
+        rest += " ORDER BY id FOR UPDATE"
+    columns = "id, quota_bytes, quota_msgs, used_bytes, used_msgs, uidnext"
+    return {row[0]: Box(*row[1:]) for row in tx.pick(columns, rest, sorted(ids))} if ids else {}
 
 
 def put_boxes(tx: Tx, found: dict[int, Box]) -> None:
@@ -126,10 +130,24 @@ class Rows:
 
     chunks: list[tuple[int, int, bytes]] = field(default_factory=list)
     blobs: list[tuple[Any, ...]] = field(default_factory=list)
-    mails: list[tuple[Any, ...]] = field(default_factory=list)
-    histories: list[tuple[Any, ...]] = field(default_factory=list)
+    filed: list[tuple[Any, ...]] = field(default_factory=list)
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     deliveries: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+Kept = tuple[LocalDelivery, int, int]
+"""A local delivery with its uid and its size."""
+
+
+def digest(data: bytes) -> bytes:
+    """Return the SHA-256 of ``data``; of small data without giving the interpreter lock away, which costs more."""
+    if len(data) > HELD_HASH:
+        return hashlib.sha256(data).digest()
+    hashed = hashlib.sha256()
+    view = memoryview(data)
+    for at in range(0, len(data), UNDER_GIL):
+        hashed.update(view[at : at + UNDER_GIL])
+    return hashed.digest()
 
 
 class Accepting:
@@ -160,17 +178,14 @@ class Accepting:
             except (ReplyError, BodyLostError) as error:
                 results.append(error)
         self._write(tx, rows, tally, dues)
-        put_boxes(tx, found)
         return results
 
     def _write(self, tx: Tx, rows: Rows, tally: Tally, dues: dict[int, int]) -> None:
         tx.put_chunks(rows.chunks)
         if rows.blobs:
             tx.insert(BLOB, rows.blobs)
-        if rows.mails:
-            tx.insert(MAIL, rows.mails)
-        if rows.histories:
-            tx.insert(HISTORY, rows.histories)
+        if rows.filed:
+            tx.file(rows.filed)
         if not rows.messages:
             return
         tx.insert(MESSAGE, rows.messages)
@@ -187,50 +202,63 @@ class Accepting:
         message, content = item.message, item.content
         if content.generation is not None and content.generation != tx.generation:
             raise BodyLostError
-        only = not item.must and len(item.local) + len(item.deliveries) == 1
-        waiting: list[tuple[LocalDelivery, Reply]] = []
         blob_id = content.blob_id or message.id
-        refs = 0
-        sender, msgid, subject = escape(message.sender), escape(message.msgid) or None, escape(message.subject) or None
-        ids = self._new_ids(len(item.local) + len(item.deliveries))
+        kept, waiting = self._fit(item, found)
+        ids = self._new_ids(len(item.local) + len(item.deliveries))[::-1]
+        queued = bool(waiting or item.deliveries)
+        refs = len(kept) + queued
+        self._body(content, blob_id, rows)
+        if kept:
+            self._file(tx, item, kept, (blob_id, refs), ids, rows)
+        else:
+            rows.blobs.append((blob_id, content.digest, content.size, refs, 0))
+        if queued:
+            before = len(rows.deliveries)
+            rows.deliveries.extend(self._delivery(message, entry, dest_ids, ids.pop()) for entry in item.deliveries)
+            rows.deliveries.extend(self._wait(tx, message, *pair, ids.pop()) for pair in waiting)
+            rows.messages.append(self._message(message, blob_id, len(rows.deliveries) - before))
+
+    def _fit(self, item: Incoming, found: dict[int, Box]) -> tuple[list[Kept], list[tuple[LocalDelivery, Reply]]]:
+        """Return the local deliveries with their uids and sizes, and those whose mailbox cannot take them."""
+        kept: list[Kept] = []
+        waiting: list[tuple[LocalDelivery, Reply]] = []
         for entry in item.local:
-            size = content.size + len(entry.hdr)
+            size = item.content.size + len(entry.hdr)
             box = found.get(entry.mailbox_id)
             uid = box.take(size) if box else 0
-            if not uid:
-                reply = MAILBOX_FULL_NOW if box else UNKNOWN_USER
-                if only:
-                    raise ReplyError(reply)
-                waiting.append((entry, reply))
+            if uid:
+                kept.append((entry, uid, size))
                 continue
-            number = ids.pop(0)
-            refs += 1
-            rows.mails.append(
-                (entry.mailbox_id, uid, number, message.id, blob_id, entry.hdr, size, tx.now, sender, msgid, subject)
-            )
-            rows.histories.append(
+            reply = MAILBOX_FULL_NOW if box else UNKNOWN_USER
+            if not item.must and len(item.local) + len(item.deliveries) == 1:
+                raise ReplyError(reply)
+            waiting.append((entry, reply))
+        return kept, waiting
+
+    def _file(
+        self, tx: Tx, item: Incoming, kept: list[Kept], blob: tuple[int, int], ids: list[int], rows: Rows
+    ) -> None:
+        message, content, node = item.message, item.content, self._node()
+        blob_id, refs = blob
+        sender, msgid, subject = escape(message.sender), escape(message.msgid) or None, escape(message.subject) or None
+        auth = escape(message.auth) or None
+        for entry, uid, size in kept:
+            where = (escape(entry.rcpt), escape(entry.domain))
+            rows.filed.append(
                 (
-                    number, tx.now, self._node(), message.id, number, entry.n, sender, escape(entry.rcpt),
-                    escape(entry.domain), 0, int(Result.DELIVERED), 0, 0, message.size, message.received_at, msgid,
-                    subject, escape(message.auth) or None, message.client or None, message.listener or None, None, None,
-                    message.tls or None, None,
+                    blob_id, content.digest, content.size, refs, entry.mailbox_id, uid, ids.pop(), message.id,
+                    entry.hdr, size, tx.now, sender, msgid, subject, node, entry.n, *where, message.received_at, auth,
+                    message.client or None, message.listener or None, message.tls or None,
                 )
             )  # fmt: skip
-        if waiting or item.deliveries:
-            refs += 1
-            before = len(rows.deliveries)
-            rows.deliveries.extend(self._delivery(message, entry, dest_ids, ids.pop(0)) for entry in item.deliveries)
-            rows.deliveries.extend(self._wait(tx, message, *pair, ids.pop(0)) for pair in waiting)
-            rows.messages.append(self._message(message, blob_id, len(rows.deliveries) - before))
-        self._body(content, blob_id, rows)
-        rows.blobs.append((blob_id, content.digest, content.size, refs, 0))
+            refs = 0
 
     def _body(self, content: Content, blob_id: int, rows: Rows) -> None:
         data = content.pieces[0] if len(content.pieces) == 1 else b"".join(content.pieces)
         content.pieces = (data,)
         if not content.digest:  # the unit may be run again
             if content.sha256 is None:
-                content.digest = hashlib.sha256(data).digest()
+                content.digest = digest(data)
             else:
                 content.sha256.update(data)
                 content.digest = content.sha256.digest()

@@ -15,7 +15,7 @@ from netsvc.store.tally import Tally, lower_heads
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from netsvc.store.tx import SqlRow, Tx
+    from netsvc.store.tx import Tx
 
 FAR = 1 << 62
 """``next_due`` of a destination with nothing to do."""
@@ -32,25 +32,24 @@ OPEN_DEST = "(d.paused = 0 OR (d.pause_until <> 0 AND d.pause_until <= ?)) AND d
 """Test of a destination ``d`` that may be tried now; three times the present time."""
 
 _PICK = {
-    "sqlite": (
-        "SELECT id FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ? ORDER BY due_at, id LIMIT ?"
-    ),
+    "sqlite": """
+FROM (SELECT id FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ? ORDER BY due_at, id LIMIT ?)
+""",
     # The lower bound keeps the walk off index entries that are dead but not yet vacuumed.
-    "postgresql": (
-        "SELECT id FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ? AND due_at >="
-        " coalesce((SELECT next_due FROM dest_head WHERE dest_id = ?), 0)"
-        " ORDER BY due_at, id LIMIT ? FOR UPDATE SKIP LOCKED"
-    ),
+    "postgresql": """
+FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ?
+AND due_at >= coalesce((SELECT next_due FROM dest_head WHERE dest_id = ?), 0)
+ORDER BY due_at, id LIMIT ? FOR UPDATE SKIP LOCKED
+""",
 }
 _TAKE = (
     "UPDATE delivery SET state = 2, prev_state = state, lease_node = ?, lease_epoch = ?, lease_at = ?,"
     " attempts = attempts + 1, crashes = crashes + 1 WHERE id {ids}"
-    " RETURNING id, message_id, n, rcpt, domain, dest_id, route, kind, attempts, crashes, size, prev_state, orcpt,"
-    " notify, reason_id"
 )
-_MESSAGES = (
-    "SELECT id, hdr, blob_id, sender, received_at, expires_at, flags, msgid, envid, ret FROM message WHERE id {ids}"
-)
+_TAKEN = """
+id, message_id, n, rcpt, domain, dest_id, route, kind, attempts, crashes, size, prev_state, orcpt, notify, reason_id
+"""
+_MESSAGES = "m.id, hex(m.hdr), m.blob_id, m.sender, m.received_at, m.expires_at, m.flags, m.msgid, m.envid, m.ret"
 _RAISE = (
     "UPDATE dest_head SET next_due = coalesce((SELECT delivery.due_at FROM delivery"
     " WHERE delivery.dest_id = dest_head.dest_id AND delivery.state IN (1,3) ORDER BY delivery.due_at LIMIT 1), ?)"
@@ -90,9 +89,14 @@ def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> li
     for dest_id, n in sorted(wants):
         if dest_id in keys:
             bound = (dest_id, tx.now, n) if tx.dialect == "sqlite" else (dest_id, tx.now, dest_id, n)
-            ids.extend(row[0] for row in tx.rows(pick, bound))
-    taken = tx.among(_TAKE, ids, (*node, tx.now)) if ids else []
-    messages = {row[0]: row[1:] for row in tx.among(_MESSAGES, sorted({row[1] for row in taken}))} if taken else {}
+            ids.extend(row[0] for row in tx.pick("id", pick, before=bound))
+    if not ids:
+        raise_heads(tx, sorted(keys))
+        return []
+    tx.among(_TAKE, ids, (*node, tx.now))
+    taken = tx.pick(_TAKEN, "FROM delivery WHERE id {ids}", ids)
+    found = tx.pick(_MESSAGES, "FROM message m WHERE m.id {ids}", sorted({row[1] for row in taken}))
+    messages = {row[0]: row[1:] for row in found}
     tally = Tally()
     out = []
     for row in taken:
@@ -105,7 +109,7 @@ def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> li
     return out
 
 
-def _leased(row: SqlRow, message: SqlRow, key: str, epoch: int) -> Leased:
+def _leased(row: Sequence[Any], message: Sequence[Any], key: str, epoch: int) -> Leased:
     number, message_id, n, rcpt, domain, dest_id, route, kind, attempts, crashes, size, prev, orcpt, notify, _ = row
     hdr, blob_id, sender, received_at, expires_at, flags, msgid, envid, ret = message
     return Leased(
@@ -124,7 +128,7 @@ def _leased(row: SqlRow, message: SqlRow, key: str, epoch: int) -> Leased:
         prev_state=prev,
         orcpt=orcpt or "",
         notify=notify,
-        hdr=hdr or b"",
+        hdr=bytes.fromhex(hdr or ""),
         blob_id=blob_id,
         sender=sender,
         received_at=received_at,

@@ -16,13 +16,13 @@ from psycopg import errors
 
 from netsvc.records import StoreError
 from netsvc.store import schema
-from netsvc.store.arrays import array, register
-from netsvc.store.tx import Link, SqlRow, Table, Tx, Verdict
+from netsvc.store.arrays import register
+from netsvc.store.pgtx import PgTx
+from netsvc.store.tx import Link, Tx, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
-CASTS = {"i": "int8[]", "t": "text[]", "b": "bytea[]"}
 PATIENCE_S = 5.0
 """How long a lost server is waited for before units of work fail."""
 WAIT_S = 0.3
@@ -36,132 +36,6 @@ _SETTINGS = (
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 _FULL = (errors.DiskFull, errors.InsufficientResources)
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8"
-
-_texts: dict[str, str] = {}
-_inserts: dict[tuple[str, str], str] = {}
-_eaches: dict[tuple[str, str], str] = {}
-
-
-def rendered(sql: str) -> str:
-    """Return ``sql`` with psycopg's binary placeholders."""
-    text = _texts.get(sql)
-    if text is None:
-        text = _texts[sql] = sql.replace("%", "%%").replace("?", "%b")
-    return text
-
-
-def _unnest(kinds: str) -> str:
-    columns = ",".join(f"column{n}" for n in range(1, len(kinds) + 1))
-    return f"unnest({','.join('%b::' + CASTS[kind] for kind in kinds)}) AS v({columns})"
-
-
-def _columns(kinds: str, rows: Sequence[Sequence[Any]]) -> list[Any]:
-    return [array(kind, column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
-
-
-class PgTx:
-    """One transaction."""
-
-    dialect = "postgresql"
-
-    def __init__(self, link: PgLink, cursor: psycopg.Cursor[Any], now: int) -> None:
-        """Work with ``cursor``."""
-        self.now = now
-        self.generation = link.generation
-        self._cursor = cursor
-        self.durable = False
-        self.streamed = False
-
-    def _run(self, text: str, params: Sequence[Any]) -> psycopg.Cursor[Any]:
-        self.durable = True
-        return self._cursor.execute(text, params)
-
-    def _fetch(self, text: str, params: Sequence[Any]) -> list[SqlRow]:
-        cursor = self._run(text, params)
-        return cursor.fetchall() if cursor.description is not None else []
-
-    def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
-        """Run a statement; return how many rows it touched."""
-        return self._run(rendered(sql), params).rowcount
-
-    def define(self, sql: str) -> None:
-        """Run a statement of a migration."""
-        self._run(sql.replace("%", "%%"), ())
-
-    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a statement once a row."""
-        self.durable = True
-        self._cursor.executemany(rendered(sql), rows)
-
-    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[SqlRow]:
-        """Return all rows."""
-        return self._fetch(rendered(sql), params)
-
-    def row(self, sql: str, params: Sequence[Any] = ()) -> SqlRow | None:
-        """Return the first row, or None."""
-        found = self._fetch(rendered(sql), params)
-        return found[0] if found else None
-
-    def value(self, sql: str, params: Sequence[Any] = ()) -> Any:
-        """Return the first column of the first row, or None."""
-        found = self._fetch(rendered(sql), params)
-        return found[0][0] if found else None
-
-    def insert(self, into: Table, rows: Sequence[Sequence[Any]], tail: str = "") -> None:
-        """Insert many rows."""
-        if not rows:
-            return
-        key = (into.name, tail)
-        text = _inserts.get(key)
-        if text is None:
-            names = ",".join(into.columns)
-            text = _inserts[key] = f"INSERT INTO {into.name} ({names}) SELECT * FROM {_unnest(into.kinds)} {tail}"  # noqa: S608  names of ours
-        self._run(text, _columns(into.kinds, rows))
-
-    def each(self, sql: str, kinds: str, rows: Sequence[Sequence[Any]]) -> list[SqlRow]:
-        """Run a statement over a relation of ``rows``."""
-        if not rows:
-            return []
-        text = _eaches.get((sql, kinds))
-        if text is None:
-            text = _eaches[(sql, kinds)] = rendered(sql).replace("{v}", _unnest(kinds))
-        return self._fetch(text, _columns(kinds, rows))
-
-    def among(self, sql: str, ids: Sequence[int], before: Sequence[Any] = ()) -> list[SqlRow]:
-        """Run a statement over ids."""
-        if not ids:
-            return []
-        text = _eaches.get((sql, "ids"))
-        if text is None:
-            text = _eaches[(sql, "ids")] = rendered(sql).replace("{ids}", "= ANY(%b::int8[])")
-        return self._fetch(text, [*before, array("i", ids)])
-
-    def put_chunks(self, rows: Sequence[tuple[int, int, bytes]], *, later: bool = False) -> None:
-        """Write pieces of bodies."""
-        if rows:
-            text = (
-                f"INSERT INTO blob_chunk (blob_id, n, data) SELECT * FROM {_unnest('iib')}"  # noqa: S608  names of ours
-                " ON CONFLICT (blob_id, n) DO UPDATE SET data = excluded.data"
-            )
-            self._cursor.execute(text, _columns("iib", rows))
-        if later:
-            self.streamed = True
-        else:
-            self.durable = True
-
-    def drop_chunks(self, blob_ids: Sequence[int]) -> None:
-        """Delete bodies."""
-        self.among("DELETE FROM blob_chunk WHERE blob_id {ids}", blob_ids)
-
-    def chunk(self, blob_id: int, n: int) -> bytes | None:
-        """Return piece ``n`` of a body."""
-        data: bytes | None = self.value("SELECT data FROM blob_chunk WHERE blob_id = ? AND n = ?", (blob_id, n))
-        return data
-
-    def chunk_blobs(self, after: int, limit: int) -> list[int]:
-        """Return ids of bodies there are pieces of."""
-        sql = "SELECT blob_id FROM blob_chunk WHERE blob_id > ? AND n = 0 ORDER BY blob_id LIMIT ?"
-        return [row[0] for row in self.rows(sql, (after, limit))]
 
 
 class PgLink:

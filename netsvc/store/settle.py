@@ -35,20 +35,22 @@ FINAL = (Result.DELIVERED, Result.BOUNCED, Result.EXPIRED)
 WAITING = (State.INCOMING, State.DEFERRED)
 
 _ROWS = (
-    "SELECT d.id, d.message_id, d.n, d.rcpt, d.domain, d.dest_id, d.route, d.kind, d.state, d.due_at, d.attempts,"
-    " d.reason_id, d.size, d.prev_state, d.mark, d.lease_node, d.lease_epoch, m.sender, m.received_at, m.msgid,"
-    " m.subject, m.auth, m.client, m.listener, m.blob_id, m.hdr, d.reply, d.host"
-    " FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.id {ids}"
+    "d.id, d.message_id, d.n, d.rcpt, d.domain, d.dest_id, d.route, d.kind, d.state, d.due_at, d.attempts, d.reason_id,"
+    " d.size, d.prev_state, d.mark, d.lease_node, d.lease_epoch, m.sender, m.received_at, m.msgid, m.subject, m.auth,"
+    " m.client, m.listener, m.blob_id, hex(m.hdr), d.reply, d.host"
 )
+_FROM = {
+    "sqlite": "FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.id {ids}",
+    "postgresql": """
+FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.id {ids} ORDER BY d.id FOR UPDATE OF d
+""",
+}
 _BACK = (
     "UPDATE delivery SET state = v.column2, due_at = v.column3, attempts = v.column4, reason_id = v.column5,"
     " reply = v.column6, host = v.column7, last_at = v.column8, prev_state = v.column9, purge_at = v.column10,"
     " lease_node = 0, lease_epoch = 0, lease_at = 0, mark = 0, crashes = 0 FROM {v} WHERE delivery.id = v.column1"
 )
-_DONE = (
-    "UPDATE message SET pending = pending - v.column2 FROM {v} WHERE message.id = v.column1"
-    " RETURNING message.id, message.pending, message.blob_id"
-)
+_DONE = "UPDATE message SET pending = pending - v.column2 FROM {v} WHERE message.id = v.column1"
 _WARNED = "UPDATE message SET flags = flags + 1 FROM {v} WHERE message.id = v.column1 AND message.flags % 2 = 0"
 _UNREF = (
     "UPDATE blob SET refs = refs - v.column2, dead_at = CASE WHEN refs - v.column2 <= 0 THEN v.column3 END"
@@ -86,7 +88,7 @@ class Row:
     client: str | None
     listener: str | None
     blob_id: int
-    hdr: bytes | None
+    hdr: str | None
     reply: str | None
     host: str | None
 
@@ -120,10 +122,10 @@ def finish_messages(tx: Tx, finished: dict[int, int]) -> None:
         return
     blobs: dict[int, int] = {}
     over = []
-    for number, pending, blob_id in tx.each(_DONE, "ii", sorted(finished.items())):
-        if pending <= 0:
-            over.append(number)
-            blobs[blob_id] = blobs.get(blob_id, 0) + 1
+    tx.each(_DONE, "ii", sorted(finished.items()))
+    for number, blob_id in tx.pick("id, blob_id", "FROM message WHERE pending <= 0 AND id {ids}", sorted(finished)):
+        over.append(number)
+        blobs[blob_id] = blobs.get(blob_id, 0) + 1
     if over:
         tx.among("DELETE FROM message WHERE id {ids}", over)
         unref(tx, blobs)
@@ -148,10 +150,7 @@ class Settling:
     def run(self, tx: Tx, outcomes: Sequence[Outcome], reports: Sequence[Report]) -> Settled:
         """Record ``outcomes``, accept the ``reports`` about those that were recorded."""
         by_id = {outcome.delivery_id: outcome for outcome in outcomes}
-        sql = _ROWS
-        if tx.dialect == "postgresql":
-            sql += " ORDER BY d.id FOR UPDATE OF d"
-        rows = {row[0]: Row(*row) for row in tx.among(sql, sorted(by_id))} if by_id else {}
+        rows = {row[0]: Row(*row) for row in tx.pick(_ROWS, _FROM[tx.dialect], sorted(by_id))} if by_id else {}
         acked, late, lost = self._sort(by_id, rows)
         settled = [(by_id[number], rows[number]) for number in (*acked, *late)]
         self._record(tx, settled)
@@ -263,7 +262,7 @@ class Settling:
     def _into(self, tx: Tx, outcome: Outcome, row: Row, found: dict[int, Box], work: Work) -> Outcome:
         number = mailbox_id(row.route)
         box = found.get(number)
-        hdr = f"Return-Path: <{row.sender}>\r\n".encode("ascii", "replace") + (row.hdr or b"")
+        hdr = f"Return-Path: <{row.sender}>\r\n".encode("ascii", "replace") + bytes.fromhex(row.hdr or "")
         size = row.size + len(hdr)
         if box is None:
             reply = UNKNOWN_USER

@@ -165,7 +165,11 @@ async def open_store(
         store.beats = Beats(engine, node_name, version, log)
         spool.safe = store.beats.safe
         store.beats.start()
-    await store.site.load()
+    try:
+        await store.site.load()
+    except BaseException:
+        await store.close()
+        raise
     store.site.start()
     store.directory.start()
     if start.released:

@@ -68,6 +68,14 @@ def table(name: str, columns: str) -> Table:
     return Table(name, tuple(names), "".join(kinds))
 
 
+FILED = table(
+    "filed",
+    "blob_id sha256:b blob_size refs mailbox_id uid delivery_id message_id hdr:b size at sender:t msgid:t subject:t"
+    " node_id n rcpt:t domain:t received_at auth:t client:t listener:t tls:t",
+)
+"""A local delivery: its mail and history rows, and (``refs`` not 0) the row of its body."""
+
+
 class Tx(Protocol):
     """One transaction."""
 
@@ -114,6 +122,18 @@ class Tx(Protocol):
 
         ``before`` are the parameters left of it; none may follow.  Return the rows it yields, or [].
         """
+        ...
+
+    def pick(self, columns: str, rest: str, ids: Sequence[int] | None = None, before: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows (sequences) of ``SELECT columns rest``, cheaply when they are many.
+
+        No column may be bytes; ``hex(t.c)`` makes bytes text.  ``rest`` may hold ``{ids}`` as in ``among``, and has
+        no ORDER BY and LIMIT but in a subquery.  Rows come in no particular order.
+        """
+        ...
+
+    def file(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert local deliveries, rows of FILED: mail, history and body rows, and the mailboxes' sums and uids."""
         ...
 
     def put_chunks(self, rows: Sequence[tuple[int, int, bytes]], *, later: bool = False) -> None:

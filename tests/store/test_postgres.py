@@ -8,7 +8,7 @@ from netsvc.mail.message import Result
 from netsvc.mail.outcome import Outcome
 from netsvc.mail.reply import ReplyError
 from netsvc.records import StoreError, StoreUnavailableError
-from netsvc.store import membership, postgres
+from netsvc.store import membership, pgtx, postgres
 from netsvc.store.arrays import array
 from netsvc.store.lanes import Batches
 from netsvc.store.membership import GRACE_MS, LEASE_MS
@@ -306,7 +306,7 @@ def test_a_full_house(house, monkeypatch):
 )
 def test_arrays_travel_whole(nodes, kind, values):
     house = nodes()
-    cast = postgres.CASTS[kind]
+    cast = pgtx.CASTS[kind]
     with house.engine.links.writer().connection as connection:
         found = connection.execute(
             f"SELECT x FROM unnest(%b::{cast}) AS x", [array(kind, values)], binary=True

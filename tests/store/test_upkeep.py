@@ -24,7 +24,7 @@ def chunks(house):
 
 def test_a_round_comes_every_minute(make_house):
     house = make_house("memory")
-    keep = house.store._upkeep
+    keep = house.store.upkeep
     house.pump.advance(59)
     assert keep._round == 0
     house.pump.advance(2)
