@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import pathlib
+import re
 import threading
 
 import pytest
@@ -267,7 +268,7 @@ def logged_names():
                 and node.args
                 and isinstance(node.args[0], ast.Constant)
                 and isinstance(node.args[0].value, str)
-                and "." in node.args[0].value
+                and re.fullmatch(r"[a-z_]+\.[a-z_]+", node.args[0].value)
             ):
                 named = {keyword.arg for keyword in node.keywords if keyword.arg}
                 yield path.relative_to(SOURCES), node.args[0].value, named, node.func.attr

@@ -1,0 +1,191 @@
+"""The house: every concrete room by its real name, constructed in one scene and wired in the next (floor 7).
+
+Each is handed on through the promise it must keep; what does not keep it stops
+the start here, and not in the middle of somebody's mail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.cred.portal import Portal
+from zope.interface import implementer
+
+from netsvc import __version__
+from netsvc.accounts.chain import auth_chain
+from netsvc.accounts.hashes import Hasher, in_threads
+from netsvc.accounts.realm import Realm
+from netsvc.accounts.registry import FIRST_NAME, Accounts, first_operator
+from netsvc.console.control import ControlService
+from netsvc.console.session import Console
+from netsvc.delivery.routing import Router
+from netsvc.delivery.runner import DeliveryService
+from netsvc.firststart import first_site, make_state, store_url, tell_password
+from netsvc.interfaces import (
+    IAccountRows,
+    IAccounts,
+    IAudit,
+    IConsole,
+    ICounters,
+    IDirectory,
+    IEvents,
+    IHouse,
+    IMailboxService,
+    IMailStore,
+    IPolicy,
+    IQueueAdmin,
+    IRouting,
+    ISessions,
+    ISite,
+    ISpool,
+)
+from netsvc.logbook import Events
+from netsvc.mailboxservice import Floors, MailboxService
+from netsvc.node import StartError
+from netsvc.policy.relay import RecipientRule
+from netsvc.sessions import Sessions
+from netsvc.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from twisted.application.service import Service
+
+    from netsvc.config.node import NodeConfig
+    from netsvc.logbook import Logbook
+    from netsvc.node import Undo
+
+T = TypeVar("T")
+FIRST_START = ("netsvc", "", "first start")
+"""Who the audit trail says did what nobody asked for: actor, role, source."""
+
+
+@implementer(IHouse)
+@dataclass(frozen=True, slots=True)
+class House:
+    """All that a protocol plugin is given; see IHouse."""
+
+    mailbox_service: IMailboxService
+    portal: Portal
+    console: IConsole
+    counters: ICounters
+    sessions: ISessions
+    logbook: Logbook
+    clock: Any
+    hostname: str
+
+
+def keeping(promise: Any, thing: T) -> T:
+    """Return ``thing``; raises TypeError where it does not provide the interface ``promise``."""
+    if not promise.providedBy(thing):
+        raise TypeError(f"{type(thing).__module__}.{type(thing).__qualname__} does not provide {promise.__name__}")
+    return thing
+
+
+async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: Undo) -> House:
+    """Open the store, put the rooms on it and start those that work by themselves -> House.
+
+    What is started is left in ``undo``.  Raises StartError and StoreError, in words fit to be shown.
+    """
+    make_state(config.state, logbook)
+    store = await open_store(
+        store_url(config),
+        config.state,
+        reactor=reactor,
+        node_name=config.hostname,
+        version=__version__,
+        logbook=logbook,
+    )
+    undo.push("the store", store.close)
+    await first_contents(config, store, logbook)
+
+    # Scene one: construct everything.
+    hasher = Hasher(in_threads(reactor))
+    try:
+        checker = auth_chain(config.auth, store.account_rows, hasher, store.counters, logbook)
+    except ValueError as error:
+        raise StartError(f"auth: {error}") from None
+    portal = Portal(Realm(store.account_rows), [checker])
+    accounts = Accounts(store.account_rows, hasher, checker)
+    sessions = Sessions(config.hostname, store.spool.now)
+    routing = Router(store.site)
+    service = MailboxService(
+        Floors(
+            spool=keeping(ISpool, store.spool),
+            queue=keeping(IQueueAdmin, store.queue),
+            mail=keeping(IMailStore, store.mail),
+            directory=keeping(IDirectory, store.directory),
+            accounts=keeping(IAccounts, accounts),
+            audit=keeping(IAudit, store.audit),
+            site=keeping(ISite, store.site),
+            sessions=keeping(ISessions, sessions),
+            events=keeping(IEvents, Events(logbook)),
+            routing=keeping(IRouting, routing),
+        ),
+        hostname=config.hostname,
+        policies=[keeping(IPolicy, RecipientRule(store.directory, store.site))],
+        logbook=logbook,
+    )
+    console = Console(service, config.hostname, __version__, reactor, store.spool.now())
+    house = House(
+        mailbox_service=keeping(IMailboxService, service),
+        portal=portal,
+        console=keeping(IConsole, console),
+        counters=keeping(ICounters, store.counters),
+        sessions=sessions,
+        logbook=logbook,
+        clock=reactor,
+        hostname=config.hostname,
+    )
+
+    # Scene two: set going what works by itself.
+    if "store" in config.auth:
+        await first_account(config, store, hasher, logbook)
+    await store.queue.resume_jobs()
+    delivery = DeliveryService(
+        store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing
+    )
+    start(delivery, "delivery", undo)
+    start(control_service(house, config), "the control socket", undo)
+    return house
+
+
+async def first_contents(config: NodeConfig, store: Store, logbook: Logbook) -> None:
+    """Give an empty store what it begins with; a used one keeps what it has, and ``[site]`` is not read any more."""
+    site = first_site(config)
+    if await store.site.seed(site):
+        counts = f"domains {len(site.domains)} mailboxes {len(site.mailboxes)} aliases {len(site.aliases)}"
+        await store.audit.record(*FIRST_START, "load site", config.hostname, counts, 1, "ok")
+        logbook.event("site.seeded", domains=site.domains, mailboxes=site.mailboxes, aliases=sorted(site.aliases))
+    elif config.site is not None:
+        logbook.event("site.seed_ignored", config=str(config.file))
+
+
+async def first_account(config: NodeConfig, store: Store, hasher: Hasher, logbook: Logbook) -> None:
+    """Create the first operator when there is none; the password is in a file, and shown on a terminal once."""
+    try:
+        made = await first_operator(keeping(IAccountRows, store.account_rows), hasher, str(config.state))
+    except OSError as error:
+        raise StartError(f"state {config.state}: the first password cannot be written: {error.strerror}") from None
+    if made is not None:
+        path, password = made
+        await store.audit.record(*FIRST_START, "user add", FIRST_NAME, "role admin", 1, "ok")
+        logbook.event("operator.created", user=FIRST_NAME, password_file=path)
+        tell_password(FIRST_NAME, password, path)
+
+
+def control_service(house: House, config: NodeConfig) -> ControlService:
+    """Return the control socket's service; its folder is made where it is not there.  Raises StartError."""
+    try:
+        config.control_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"control_socket {config.control_socket}: its folder: {error.strerror}") from None
+    return ControlService(house, config.control_socket)
+
+
+def start(service: Service, what: str, undo: Undo) -> None:
+    """Start ``service`` and leave its end in ``undo``; raises StartError."""
+    try:
+        service.startService()  # type: ignore[no-untyped-call] # Twisted's has no types
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    undo.push(what, service.stopService)
