@@ -31,13 +31,6 @@ MOST_RECIPIENTS = 100
 """Recipients in one transaction."""
 REPORT_PAUSE = 5.0
 """Seconds before a report that could not be made is tried again."""
-_WORDS = {
-    Result.DELIVERED: "delivered",
-    Result.BOUNCED: "bounced",
-    Result.EXPIRED: "expired",
-    Result.DEFERRED: "deferred",
-    Result.RELEASED: "released",
-}
 
 
 class Attempts:
@@ -122,21 +115,6 @@ class Attempts:
         return replace(outcome, due_at=next_due(now, row, settings.delivery, self._ground.chance))
 
     def _finish(self, rows: list[Leased], outcomes: list[Outcome], reports: list[Report]) -> None:
-        log = self._ground.logbook.event
-        for row, outcome in zip(rows, outcomes, strict=True):
-            if outcome.result is not Result.RELEASED:
-                log(
-                    "delivery.done",
-                    msg=row.message_id,
-                    n=row.n,
-                    rcpt=row.rcpt,
-                    result=_WORDS[outcome.result],
-                    host=outcome.host,
-                    code=outcome.code,
-                    status=outcome.status,
-                    reply=outcome.reply,
-                    took_ms=outcome.ms,
-                )
         self._under_way -= 1
         self._came(rows, outcomes, reports)
         if not self._under_way:

@@ -76,7 +76,7 @@ class MaildirFile:
         try:
             top = os.open(where.prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:  # its parent must be there: what is not mounted is not made
-            Path(where.prefix).mkdir(0o700)
+            Path(where.prefix).mkdir(0o700, exist_ok=True)
             top = os.open(where.prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders.append(top)
         for part in where.parts:

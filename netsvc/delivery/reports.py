@@ -141,7 +141,6 @@ class Reports:
             msgid=f"<{show_id(message_id)}@{self._ground.hostname}>",
             subject="Undelivered mail returned to its sender" if action == "failed" else "Delayed mail",
         )
-        self._ground.logbook.event("delivery.reported", msg=message_id, about=show_id(first.message_id), rcpt=to)
         return Report(message, content, tuple(deliveries), tuple(local), tuple(row.id for row, _ in cases))
 
     def _trace(self, message_id: int, now: int) -> bytes:

@@ -21,6 +21,7 @@ from netsvc.delivery.ground import Ground
 from netsvc.delivery.lanes import Lane
 from netsvc.delivery.routing import Router
 from netsvc.delivery.settling import Settler
+from netsvc.delivery.telling import log_outcome, log_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,14 +210,16 @@ class DeliveryService(Service):
         if lane.left(len(rows), self.spool.now()):
             self.wake()
 
-    def _settled(self, settled: Settled, ids: list[int]) -> None:
+    def _settled(self, settled: Settled, outcomes: list[Outcome], reports: list[Report]) -> None:
+        """Tell what the store has now, and let it go."""
         full = len(self.leased) >= MOST_LEASED
-        for number in settled.lost:
-            row = self.leased.get(number)
+        lost = frozenset(settled.lost)
+        for report in reports:
+            log_report(self.logbook, report, self.leased)
+        for outcome in outcomes:
+            row = self.leased.pop(outcome.delivery_id, None)
             if row is not None:
-                self.logbook.event("delivery.lost_lease", msg=row.message_id, n=row.n, rcpt=row.rcpt)
-        for number in ids:
-            self.leased.pop(number, None)
+                log_outcome(self.logbook, row, outcome, lost=outcome.delivery_id in lost)
         if full:
             self.wake()
         self._tidy()

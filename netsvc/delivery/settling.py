@@ -30,9 +30,9 @@ Batch = list[tuple["Sequence[Outcome]", "Sequence[Report]"]]
 
 
 class Settler:
-    """Takes outcomes; ``settled(ids)`` is called when the store has them."""
+    """Takes outcomes; ``settled(answer, outcomes, reports)`` is called when the store has them."""
 
-    def __init__(self, ground: Ground, settled: Callable[[Settled, list[int]], None]) -> None:
+    def __init__(self, ground: Ground, settled: Callable[[Settled, list[Outcome], list[Report]], None]) -> None:
         self._ground = ground
         self._settled = settled
         self._waiting: Batch = []
@@ -81,7 +81,7 @@ class Settler:
                     pause = min(pause * 2, LAST_PAUSE)
                     continue
                 pause = FIRST_PAUSE
-                self._settled(settled, [outcome.delivery_id for outcome in outcomes])
+                self._settled(settled, outcomes, reports)
         finally:
             self._running = False
             idle, self._idle = self._idle, []
