@@ -24,6 +24,9 @@ FEW = 20_000
 _VARIED = 4
 """Letters of a prefix whose case is varied: 16 ranges at most."""
 
+_BYTEWISE = frozenset({"sender", "sender_domain"})
+"""Columns of message that are in byte order on both engines."""
+
 Probe = tuple[str, tuple[Any, ...]]
 """A query for ids, without its LIMIT."""
 
@@ -115,11 +118,12 @@ def _by_text(table: str, column: str, fields: set[str]) -> Callable[[Tx, Sequenc
 
 
 def _by_message(column: str, fields: set[str]) -> Callable[[Tx, Sequence[Test]], Iterator[Probe]]:
-    def make(_tx: Tx, tests: Sequence[Test]) -> Iterator[Probe]:
+    def make(tx: Tx, tests: Sequence[Test]) -> Iterator[Probe]:
         for test in tests:
             if test.field in fields:
                 where = ranges(f"m.{column}", _values(test))
-                if where is not None:
+                # Where the database's own collation orders a column, a prefix is no range of its index.
+                if where is not None and (tx.dialect == "sqlite" or column in _BYTEWISE or ">=" not in where[0]):
                     yield (
                         f"SELECT d.id FROM message m CROSS JOIN delivery d WHERE d.message_id = m.id AND ({where[0]})",  # noqa: S608  names of ours
                         where[1],

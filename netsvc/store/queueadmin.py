@@ -41,7 +41,7 @@ class QueueAdmin:
 
     def counts(self, by: str, where: Expr | None = None) -> Deferred[list[Row]]:
         """Return queue.summary/1 rows, largest first."""
-        return self._engine.read(lambda tx: summary.counts(tx, by, where))
+        return Deferred.fromCoroutine(summary.counts(self._engine, by, where))
 
     def totals(self) -> Deferred[dict[str, tuple[int, int]]]:
         """Return {state word: (items, octets)}."""
@@ -49,7 +49,7 @@ class QueueAdmin:
 
     def reasons(self, where: Expr | None = None) -> Deferred[list[Row]]:
         """Return reason/1 rows, most frequent first."""
-        return self._engine.read(lambda tx: summary.reasons(tx, where))
+        return Deferred.fromCoroutine(summary.reasons(self._engine, where))
 
     def page(self, where: Expr | None, after: Any = None, limit: int = 50, order: str = "id") -> Deferred[Page]:
         """Return one page of queue.item/1 rows."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netsvc.criteria import And, Expr, Test, matches
 from netsvc.store.narrow import FEW, candidates
+from netsvc.store.probing import probe_of
 from netsvc.store.queuerows import (
     FROM_HISTORY,
     FROM_ITEMS,
@@ -86,16 +87,32 @@ def prepare(tx: Tx, shape: Shape, expr: Expr | None, *, recycled: bool = False) 
 def matching(tx: Tx, search: Search, condition: str, params: Sequence[Any], tail: str, lean: str = "") -> list[SqlRow]:
     """Return the matching rows among those of ``condition``: the columns ``lean``, else all that a row is made of.
 
-    ``lean`` must begin with the id; it is for filters that SQL decides alone.
+    ``lean`` must begin with the id and ask for columns of its table, or message's and reason's.
     """
     shape, compiled = search.shape, search.compiled
-    exact = compiled.residual is None
-    columns, source = (lean, shape.lean) if lean and exact else (shape.full, shape.source)
-    sql = f"SELECT {columns} {source} WHERE {shape.joined} AND {condition} AND {compiled.sql} {tail}"
-    rows = tx.rows(sql, (*params, *compiled.params))
+    columns, source = (lean, shape.lean) if lean else (shape.full, shape.source)
     if compiled.residual is None:
-        return rows
-    return [r for r in rows if matches(compiled.residual, shape.of, shape.row(r, search.now), search.now)]
+        sql = f"SELECT {columns} {source} WHERE {shape.joined} AND {condition} AND {compiled.sql} {tail}"
+        return tx.rows(sql, (*params, *compiled.params))
+    ids = _residual(tx, search, condition, params, tail)
+    if columns == shape.id:
+        return [(number,) for number in ids]
+    found: dict[int, SqlRow] = {}
+    for at in range(0, len(ids), CHUNK):
+        part = ids[at : at + CHUNK]
+        sql = f"SELECT {columns} {source} WHERE {shape.joined} AND {shape.id} IN ({marks(len(part))})"
+        found.update((row[0], row) for row in tx.rows(sql, part))
+    return [found[number] for number in ids]
+
+
+def _residual(tx: Tx, search: Search, condition: str, params: Sequence[Any], tail: str) -> list[int]:
+    """Return the ids that pass both halves of the filter, in the order of ``tail``; only what it asks for is read."""
+    shape, compiled = search.shape, search.compiled
+    assert compiled.residual is not None
+    probe = probe_of(compiled.residual, shape.of)
+    sql = f"SELECT {shape.id}, {probe.columns} {shape.lean} WHERE {shape.joined} AND {condition} AND {compiled.sql} {tail}"  # noqa: E501  parameters only
+    rows = tx.rows(sql, (*params, *compiled.params))
+    return [row[0] for row in rows if matches(compiled.residual, shape.of, probe.row(row), search.now)]
 
 
 def take(tx: Tx, search: Search, after: int | None, limit: int, *, down: bool = False, lean: str = "") -> Slice:
@@ -130,36 +147,35 @@ def _take_walk(tx: Tx, search: Search, after: int | None, limit: int, *, down: b
     floor = _floor(search) if down else None
     out = Slice([], after, 0)
     while out.scanned < FEW:
-        last, size = _window(tx, shape.table, out.next, down=down)
-        condition, params = _between(shape.id, out.next, last, down=down)
+        last = window(tx, shape.table, out.next, WINDOW, down=down)
+        condition, params = between(shape.id, out.next, last, down=down)
         more = limit - len(out.rows) + 1
         exact = search.compiled.residual is None
         tail = f"{order} LIMIT {more}" if exact else order
         out.rows += matching(tx, search, condition, params, tail, lean)
-        out.scanned += size
+        out.scanned += WINDOW
         if len(out.rows) > limit:
             del out.rows[limit:]
             out.next = out.rows[-1][0]
             return out
-        over = floor is not None and size and _newest(tx, condition, params) < floor
+        over = floor is not None and _newest(tx, condition, params) < floor
         out.next = None if over else last
         if out.next is None:
             return out
     return out
 
 
-def _window(tx: Tx, table: str, after: int | None, *, down: bool) -> tuple[int | None, int]:
-    """Return (id of the last row of the next window, None when the table ends before; rows in it, at most)."""
+def window(tx: Tx, table: str, after: int | None, size: int, *, down: bool) -> int | None:
+    """Return the id of the last of the next ``size`` rows behind ``after``; None: the table ends before."""
     direction, behind = ("DESC", "<") if down else ("ASC", ">")
     where, params = ("", ()) if after is None else (f"WHERE id {behind} ?", (after,))
-    last = tx.value(
-        f"SELECT id FROM {table} {where} ORDER BY id {direction} LIMIT 1 OFFSET {WINDOW - 1}",  # noqa: S608  names of ours
-        params,
-    )
-    return last, WINDOW
+    sql = f"SELECT id FROM {table} {where} ORDER BY id {direction} LIMIT 1 OFFSET ?"  # noqa: S608  names of ours
+    last: int | None = tx.value(sql, (*params, size - 1))
+    return last
 
 
-def _between(column: str, after: int | None, last: int | None, *, down: bool) -> tuple[str, list[int]]:
+def between(column: str, after: int | None, last: int | None, *, down: bool) -> tuple[str, list[int]]:
+    """Return the test for being behind ``after`` and not behind ``last``, and its parameters."""
     parts, params = [TRUE], []
     if after is not None:
         parts.append(f"{column} {'<' if down else '>'} ?")

@@ -26,8 +26,6 @@ SAMPLES = 5
 TOP = 3
 
 LEAN = "d.id, d.state, d.size, d.domain, m.sender, m.received_at, m.expires_at, d.mark, d.held_by"
-_LEAN_OF_FULL = (0, 3, 10, 4, 6, 14, 18, 32, 26)
-"""Where the columns of LEAN are among queuerows.ITEM."""
 
 
 class Gathering:
@@ -132,9 +130,7 @@ def _next(search: Search, after: int | None) -> Callable[[Tx], tuple[list[SqlRow
 
 def _slice(tx: Tx, search: Search, after: int | None) -> tuple[list[SqlRow], int | None]:
     found = take(tx, search, after, SLICE, lean=LEAN)
-    if search.compiled.residual is None:
-        return found.rows, found.next
-    return [tuple(row[place] for place in _LEAN_OF_FULL) for row in found.rows], found.next
+    return found.rows, found.next
 
 
 def _samples(tx: Tx, ids: list[int]) -> list[dict[str, object]]:

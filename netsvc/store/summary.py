@@ -1,8 +1,8 @@
 """Counts of the queue: by state, destination, reason and more, exact.
 
-Without a filter, states and destinations come from the counters, and only what
-is younger than the oldest age class is looked at; everything else is one GROUP
-BY over what the filter lets through.
+Without a filter, states and destinations come from the counters, their ages
+from one walk of an index; everything else is one GROUP BY over what the filter
+lets through.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from netsvc.mail.escape import escape
 from netsvc.mail.ids import make_id
 from netsvc.records import Row, StoreError
 from netsvc.store.narrow import FEW
-from netsvc.store.search import CHUNK, HOUR, QUEUE, Search, prepare, take
-from netsvc.store.sqlfilter import marks
+from netsvc.store.queuerows import FROM_QUEUE, JOINED
+from netsvc.store.search import CHUNK, QUEUE, Search, between, prepare, take, window
+from netsvc.store.sqlfilter import TRUE, marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
+    from netsvc.store.engine import Engine
     from netsvc.store.tx import SqlRow, Tx
 
 MINUTE = 60_000
@@ -28,12 +30,11 @@ AGES = tuple(MINUTE * m for m in (5, 10, 20, 40, 80, 160))
 """Upper ends of the age classes; the seventh is what is older."""
 QUEUED = STATES[:4]
 
-_DEST = "JOIN dest e ON e.id = d.dest_id"
 _KEYS = {
     "state": ("d.state", ""),
-    "destination": ("e.key", _DEST),
+    "destination": ("e.key", "JOIN dest e ON e.id = d.dest_id"),
     "domain": ("d.domain", ""),
-    "reason": ("coalesce(r.text, '')", "LEFT JOIN reason r ON r.id = d.reason_id"),
+    "reason": ("coalesce(r.text, '')", ""),
     "sender-domain": ("m.sender_domain", ""),
     "user": ("coalesce(m.auth, '')", ""),
     "peer": ("coalesce(m.client, '')", ""),
@@ -44,6 +45,8 @@ _KEYS = {
     ),
 }
 """What is grouped by, and what must be joined for it."""
+STRIDE = 100_000
+"""Rows of the table one read groups."""
 
 
 @dataclass(slots=True)
@@ -56,31 +59,45 @@ class Group:
     young: list[int] = field(default_factory=lambda: [0] * len(AGES))
     oldest: int | None = None
 
+    first: int = 0
+
     def add(self, row: SqlRow) -> None:
-        """Add (n, octets, n in each of 5 states, n below each age, first received)."""
+        """Add (n, octets, n in each of 5 states, n below each age, first id)."""
         self.total += int(row[0])
         self.octets += int(row[1])
         self.states = [a + int(b) for a, b in zip(self.states, row[2:7], strict=True)]
-        self.young = [a + int(b) for a, b in zip(self.young, row[7:13], strict=True)]
-        self.oldest = row[13] if self.oldest is None else min(self.oldest, row[13])
+        self.see(row[7:])
+
+    def see(self, row: SqlRow) -> None:
+        """Add (n below each age, first id)."""
+        self.young = [a + int(b) for a, b in zip(self.young, row[:-1], strict=True)]
+        self.first = min(self.first or row[-1], row[-1])
 
 
-def counts(tx: Tx, by: str, where: Expr | None) -> list[Row]:
+async def counts(engine: Engine, by: str, where: Expr | None) -> list[Row]:
     """Return queue.summary/1 rows, largest first.  Raises StoreError for what cannot be counted by."""
     if by not in _KEYS:
         raise StoreError(f"The queue cannot be counted by {by!r}; it can by {', '.join(_KEYS)}")
     groups: dict[Any, Group] = {}
     if where is None and by in {"state", "destination"}:
-        _from_counters(tx, by, groups)
+        await engine.read(lambda tx: _from_counters(tx, by, groups))
     else:
-        for row in _grouped(tx, by, where):
-            groups.setdefault(row[0], Group()).add(row[1:])
+        async for rows in each_part(engine, where, _grouping(by, alone=where is None)):
+            for row in rows:
+                groups.setdefault(row[0], Group()).add(row[1:])
+    return await engine.read(lambda tx: _rows(tx, by, groups))
+
+
+def _rows(tx: Tx, by: str, groups: dict[Any, Group]) -> list[Row]:
     states = _destination_states(tx) if by == "destination" else {}
-    rows: list[Row] = [_row(by, key, group, states) for key, group in groups.items()]
+    received = _received(tx, [group.first for group in groups.values()])
+    rows: list[Row] = [
+        _row(by, key, group, (received.get(group.first), states.get(key, "ok"))) for key, group in groups.items()
+    ]
     return sorted(rows, key=lambda r: (-r["total"], r["key"]))
 
 
-def _row(by: str, key: Any, group: Group, states: dict[str, str]) -> dict[str, Any]:
+def _row(by: str, key: Any, group: Group, more: tuple[int | None, str]) -> dict[str, Any]:
     young = group.young
     classes = [b - a for a, b in zip([0, *young], [*young, group.total], strict=False)]
     return {
@@ -89,54 +106,71 @@ def _row(by: str, key: Any, group: Group, states: dict[str, str]) -> dict[str, A
         "bytes": group.octets,
         **dict(zip(QUEUED, group.states, strict=False)),
         "ages": classes,
-        "oldest": group.oldest,
-        "status": states.get(key, "ok") if by == "destination" else None,
+        "oldest": more[0],
+        "status": more[1] if by == "destination" else None,
     }
 
 
-def each_part(tx: Tx, search: Search) -> Iterator[tuple[str, list[Any]]]:
-    """Yield conditions (SQL, params) that together let through what the search matches: for GROUP BY."""
-    compiled = search.compiled
-    if search.few is None and compiled.residual is None:
-        yield compiled.sql, list(compiled.params)
-        return
+async def each_part(
+    engine: Engine, where: Expr | None, work: Callable[[Tx, str, Sequence[Any]], list[SqlRow]]
+) -> AsyncIterator[list[SqlRow]]:
+    """Yield what ``work(tx, condition, params)`` returns, for conditions that together let through what matches.
+
+    Each part is a read of its own, so that none is long however large the queue.
+    """
+    search = await engine.read(lambda tx: prepare(tx, QUEUE, where))
     after: int | None = None
     while True:
-        found = take(tx, search, after, FEW, lean="d.id")
+        rows, after = await engine.read(_part(search, after, work))
+        yield rows
+        if after is None:
+            return
+
+
+def _part(
+    search: Search, after: int | None, work: Callable[[Tx, str, Sequence[Any]], list[SqlRow]]
+) -> Callable[[Tx], tuple[list[SqlRow], int | None]]:
+    def read(tx: Tx) -> tuple[list[SqlRow], int | None]:
+        compiled = search.compiled
+        if search.few is None and compiled.residual is None:
+            last = window(tx, QUEUE.table, after, STRIDE, down=False)
+            condition, params = between(QUEUE.id, after, last, down=False)
+            return work(tx, f"{condition} AND {compiled.sql}", (*params, *compiled.params)), last
+        found = take(tx, search, after, FEW, lean=QUEUE.id)
         ids = [row[0] for row in found.rows]
+        rows: list[SqlRow] = []
         for at in range(0, len(ids), CHUNK):
             part = ids[at : at + CHUNK]
-            yield f"d.id IN ({marks(len(part))})", part
-        if found.next is None:
-            return
-        after = found.next
+            rows += work(tx, f"d.id IN ({marks(len(part))})", part)
+        return rows, found.next
+
+    return read
 
 
-def _grouped(tx: Tx, by: str, where: Expr | None) -> Iterator[SqlRow]:
-    search = prepare(tx, QUEUE, where)
-    key, joined = _KEYS[by]
-    # The filter may name any of these; SQLite leaves out the left joins nobody uses.
-    joins = "LEFT JOIN reason r ON r.id = d.reason_id " + (joined if by != "reason" else "")
-    for condition, params in each_part(tx, search):
-        yield from tx.rows(
-            f"SELECT {key}, {_sums()} FROM delivery d CROSS JOIN message m {joins} "  # noqa: S608  parameters only
-            f"WHERE m.id = d.message_id AND {condition} GROUP BY {key}",
-            (*(tx.now - age for age in AGES), *params),
-        )
+def _grouping(by: str, *, alone: bool) -> Callable[[Tx, str, Sequence[Any]], list[SqlRow]]:
+    """Return the work that groups; ``alone``: no filter asks for message or reason."""
+    key, others = _KEYS[by]
+    states = ", ".join(f"count(CASE WHEN d.state = {n} THEN 1 END)" for n in range(1, 6))
+    source, joined = FROM_QUEUE, JOINED
+    if alone and "m." not in key + others:
+        source, joined = _ALONE + (_REASON if "r." in key else ""), TRUE
+    sql = f"SELECT {key}, count(*), sum(d.size), {states}, {_AGES} {source} {others} WHERE {joined}"
+    return lambda tx, condition, params: tx.rows(f"{sql} AND {condition} GROUP BY {key}", (*_since(tx), *params))
 
 
-def _sums() -> str:
-    states = ", ".join(f"sum(CASE WHEN d.state = {n} THEN 1 ELSE 0 END)" for n in range(1, 6))
-    return f"count(*), sum(d.size), {states}, {_ages()}, min(m.received_at)"
+_ALONE = "FROM delivery d"
+_REASON = " LEFT JOIN reason r ON r.id = d.reason_id"
+_AGES = ", ".join("count(CASE WHEN d.id > ? THEN 1 END)" for _ in AGES) + ", min(d.id)"
+"""Ages count from acceptance, which is when an item's id was made: so indexes that hold ids will do."""
 
 
-def _ages() -> str:
-    return ", ".join("sum(CASE WHEN m.received_at > ? THEN 1 ELSE 0 END)" for _ in AGES)
+def _since(tx: Tx) -> list[int]:
+    return [make_id(tx.now - age, 0x3FF, 0xFFF) for age in AGES]
 
 
 def _from_counters(tx: Tx, by: str, groups: dict[Any, Group]) -> None:
-    key = "c.state" if by == "state" else "e.key"
-    number = "d.state" if by == "state" else "d.dest_id"
+    """Take numbers and octets from the counters; only for ages an index is walked."""
+    key, number = ("c.state", "d.state") if by == "state" else ("e.key", "d.dest_id")
     for row in tx.rows(
         f"SELECT {key}, c.state, sum(c.n), sum(c.bytes) FROM c_dest c JOIN dest e ON e.id = c.dest_id "  # noqa: S608  names of ours
         f"WHERE c.state < 5 GROUP BY {key}, c.state HAVING sum(c.n) <> 0"
@@ -146,32 +180,20 @@ def _from_counters(tx: Tx, by: str, groups: dict[Any, Group]) -> None:
         group.octets += int(row[3])
         group.states[row[1] - 1] += int(row[2])
     names = {code: code for code in range(1, 5)} if by == "state" else dict(tx.rows("SELECT id, key FROM dest"))
-    since = make_id(tx.now - AGES[-1] - HOUR, 0, 0)
     for row in tx.rows(
-        f"SELECT {number}, {_ages()} FROM delivery d CROSS JOIN message m "  # noqa: S608  names of ours
-        f"WHERE m.id = d.message_id AND d.id > ? AND d.state < 5 GROUP BY {number}",
-        (*(tx.now - age for age in AGES), since),
+        f"SELECT {number}, {_AGES} FROM delivery d WHERE d.state < 5 GROUP BY {number}",  # noqa: S608  names of ours
+        _since(tx),
     ):
-        group = groups.setdefault(names[row[0]], Group())
-        group.young = [int(n) for n in row[1:]]
-    for name, oldest in _oldest(tx, number):
-        group = groups.setdefault(names[name], Group())
-        group.oldest = oldest if group.oldest is None else min(group.oldest, oldest)
+        groups.setdefault(names[row[0]], Group()).see(row[1:])
 
 
-def _oldest(tx: Tx, number: str) -> Iterable[tuple[int, int]]:
-    """Yield (state or destination, when its first item was received): one walk of the index, then a seek each."""
-    firsts = {
-        int(row[1]): row[0]
-        for row in tx.rows(
-            f"SELECT {number}, min(d.id) FROM delivery d WHERE d.state < 5 GROUP BY {number}"  # noqa: S608  names of ours
-        )
-    }
-    for item, received in tx.among(
+def _received(tx: Tx, firsts: Sequence[int]) -> dict[int, int]:
+    """Return {item id: when it was received}."""
+    rows = tx.among(
         "SELECT d.id, m.received_at FROM delivery d CROSS JOIN message m WHERE m.id = d.message_id AND d.id {ids}",
-        list(firsts),
-    ):
-        yield firsts[item], received
+        firsts,
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def _destination_states(tx: Tx) -> dict[str, str]:
@@ -197,46 +219,35 @@ def totals(tx: Tx) -> dict[str, tuple[int, int]]:
     return out
 
 
-def reasons(tx: Tx, where: Expr | None) -> list[Row]:
+async def reasons(engine: Engine, where: Expr | None) -> list[Row]:
     """Return reason/1 rows, most frequent first.  ``share`` is of the items with a reason, 0 to 1."""
-    found: dict[int, tuple[int, int]] = {}
-    if where is None:
-        known = tx.rows("SELECT reason_id, sum(n) FROM c_reason WHERE state < 5 GROUP BY reason_id HAVING sum(n) > 0")
-        spread: dict[int, int] = dict(
-            tx.rows(
-                "SELECT reason_id, count(DISTINCT domain) FROM delivery WHERE reason_id <> 0 AND state < 5 "
-                "GROUP BY reason_id"
-            )
-        )
-        found = {row[0]: (int(row[1]), int(spread.get(row[0], 0))) for row in known if row[0]}
-    else:
-        found = _reasons_of(tx, where)
-    whole = sum(n for n, _ in found.values())
-    rows: list[Row] = []
-    for row in tx.among(
-        "SELECT id, code, enhanced, text, sample, first_at, last_at FROM reason WHERE id {ids}", list(found)
-    ):
-        n, domains = found.pop(row[0], (0, 0))
-        if n:
-            rows.append(_reason_row(row, n, domains, n / whole))
-    return sorted(rows, key=lambda r: (-r["count"], r["reason"]))
-
-
-def _reasons_of(tx: Tx, where: Expr) -> dict[int, tuple[int, int]]:
-    """Return {reason id: (items, domains)} of what a filter lets through."""
-    search = prepare(tx, QUEUE, where)
     tally: dict[int, int] = {}
     domains: dict[int, set[str]] = {}
-    for condition, params in each_part(tx, search):
-        for reason, domain, n in tx.rows(
-            "SELECT d.reason_id, d.domain, count(*) FROM delivery d CROSS JOIN message m "  # noqa: S608  parameters only
-            "LEFT JOIN reason r ON r.id = d.reason_id "
-            f"WHERE m.id = d.message_id AND d.reason_id <> 0 AND {condition} GROUP BY d.reason_id, d.domain",
-            params,
-        ):
+    async for rows in each_part(engine, where, _by_reason(alone=where is None)):
+        for reason, domain, n in rows:
             tally[reason] = tally.get(reason, 0) + int(n)
             domains.setdefault(reason, set()).add(domain)
-    return {reason: (n, len(domains[reason])) for reason, n in tally.items()}
+    return await engine.read(lambda tx: _reason_rows(tx, tally, domains))
+
+
+def _by_reason(*, alone: bool) -> Callable[[Tx, str, Sequence[Any]], list[SqlRow]]:
+    source, joined = (_ALONE, TRUE) if alone else (FROM_QUEUE, JOINED)
+    sql = f"SELECT d.reason_id, d.domain, count(*) {source} WHERE {joined} AND d.reason_id <> 0"
+    return lambda tx, condition, params: tx.rows(f"{sql} AND {condition} GROUP BY d.reason_id, d.domain", params)
+
+
+def _reason_rows(tx: Tx, tally: dict[int, int], domains: dict[int, set[str]]) -> list[Row]:
+    if not tally:
+        return []
+    whole = sum(tally.values())
+    known = tx.among(
+        "SELECT id, code, enhanced, text, sample, first_at, last_at FROM reason WHERE id {ids}", list(tally)
+    )
+    found = {row[0]: row for row in known}
+    rows: list[Row] = [
+        _reason_row(found[number], n, len(domains[number]), n / whole) for number, n in tally.items() if number in found
+    ]
+    return sorted(rows, key=lambda r: (-r["count"], r["reason"]))
 
 
 def _reason_row(row: SqlRow, n: int, domains: int, share: float) -> dict[str, Any]:
