@@ -84,6 +84,11 @@ def field_options(of: str) -> list[Option]:
     return options + [Option(alias, f.help, hidden=True) for f in OBJECTS[of] for alias in f.aliases]
 
 
+_FACTORS = {
+    of: (*field_options(of), Option("not", "the contrary"), Option("(", "a group", glue=True)) for of in OBJECTS
+}
+
+
 class _Filter:
     def __init__(self, reader: Reader, of: str, now_ms: int, tail: Sequence[Option]) -> None:
         self.reader = reader
@@ -126,7 +131,7 @@ class _Filter:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise CommandError("E206", "The filter is nested too deeply", self.reader.pos)
-        options = [*field_options(self.of), Option("not", "the contrary"), Option("(", "a group", glue=True)]
+        options = _FACTORS[self.of]
         token = self.reader.next(options, _FIELD_STOPS)
         if token is None:
             raise CommandError("E204", "Expected a field", self.reader.pos, hint=f"help fields {self.of}")
