@@ -54,6 +54,13 @@ class Call:
         self.changing = False
         self.command_source: Table | None = None
 
+    def become(self, parsed: Parsed) -> None:
+        """Go on as another command, on the same outlet and through what pipes it has."""
+        self.parsed = parsed
+        self.command, self.args, self.chosen = parsed.command, parsed.args, parsed.chosen
+        self.table = parsed.command.table or TEXT
+        self.pipeline = Pipeline(parsed.pipes, self._text_of)
+
     @property
     def machine(self) -> bool:
         """Whether a program listens."""

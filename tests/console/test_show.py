@@ -81,7 +81,19 @@ def test_a_large_queue_is_not_frozen_for_a_look(desk, queue, monkeypatch):
 
 def test_summaries(desk, queue):
     shown = desk.type("show queue summary").split("\n")
-    assert shown[0].split() == ["DESTINATION", "TOTAL", "<5", "<10", "<20", "<40", "<80", "<160", "160+", "SIZE", "STATE"]
+    assert shown[0].split() == [
+        "DESTINATION",
+        "TOTAL",
+        "<5",
+        "<10",
+        "<20",
+        "<40",
+        "<80",
+        "<160",
+        "160+",
+        "SIZE",
+        "STATE",
+    ]
     assert shown[1].split()[:2] == ["gmail.com", "20"]
     assert shown[3].split()[:2] == ["TOTAL", "30"]
     queue.items = [item(n, rcpt=f"x@d{n:02}.example") for n in range(25)]
@@ -313,8 +325,11 @@ def test_version_schema_and_other_words(desk):
     assert json.loads(desk.type("show schema message"))["properties"]["items"]["items"]["title"] == "queue.item/1"
     assert "E401" in desk.type("show schema nothing")
     assert "did you mean retry or delete?  [E101]" in desk.type("flush")
-    assert "show queue summary" in desk.type("qshape -s deferred")
-    assert "E101" in desk.type("postsuper -h ALL")
+    assert "Here: show queue summary where state=deferred\nNo messages match" in desk.type("qshape -s deferred")
+    assert '"postsuper" is of another system. Here: hold all  [E101]' in desk.type("postsuper -h ALL")
+    assert "help has our words" in desk.type("postsuper -x")
+    assert desk.machine("postqueue -p")[0]["err"]["suggest"] == ["show queue"]
+    assert desk.type("exim -bpc") == "Here: show queue | count\n0\n"
 
 
 def test_help(desk):

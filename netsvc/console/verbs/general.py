@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import twisted
 from netsvc.commands import Arg, Command, CommandError, Word
+from netsvc.console.foreign import PROGRAMS, translate
 from netsvc.console.help import describe, overview
 from netsvc.console.render import json_line
 from netsvc.console.schemas import TABLES, json_schema
@@ -121,9 +121,18 @@ async def help_fields(call: Call) -> None:
         )
 
 
-async def foreign(instead: str, call: Call) -> None:
-    """Answer a word of another mail system with ours."""
-    raise CommandError("E101", f'"{call.command.name}" is a word of another system. Here: {instead}', None, [instead])
+async def foreign(call: Call) -> None:
+    """Answer a command of another system with ours; what only looks is run."""
+    program = call.command.name
+    ours, looks = translate(program, call.args.get("rest", ""))
+    if not ours or not looks or call.machine:
+        instead = f"Here: {ours}" if ours else "help has our words"
+        raise CommandError("E101", f'"{program}" is of another system. {instead}', None, [ours] if ours else [])
+    parsed = call.session.console.grammar.parse(ours, call.now_ms)
+    assert parsed is not None
+    await call.note(f"Here: {ours}")
+    call.become(parsed)
+    await parsed.command.run(call)
 
 
 async def flush(call: Call) -> None:
@@ -134,20 +143,8 @@ async def flush(call: Call) -> None:
     )
 
 
-_FOREIGN = {
-    "postqueue": "show queue",
-    "postsuper": "hold, release, delete",
-    "postcat": "show message ID source",
-    "qshape": "show queue summary",
-    "exim": "show queue, hold, release, retry, delete",
-    "sendmail": "show queue",
-    "opensmtpctl": "show queue",
-    "smtpctl": "show queue, hold, release, retry, delete",
-}
-
-
-def _foreign(word: str, instead: str) -> Command:
-    return Command((Word(word),), partial(foreign, instead), f"not ours: {instead}", args=(_REST,), hidden=True)
+def _foreign(program: str) -> Command:
+    return Command((Word(program),), foreign, "a command of another system", args=(_REST,), hidden=True)
 
 
 COMMANDS = (
@@ -177,5 +174,5 @@ COMMANDS = (
         examples=("help fields queue",),
     ),
     Command((Word("flush"),), flush, "not ours: retry or delete", args=(_REST,), hidden=True),
-    *(_foreign(word, instead) for word, instead in _FOREIGN.items()),
+    *(_foreign(program) for program in PROGRAMS),
 )
