@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc import __version__
@@ -48,6 +49,8 @@ from netsvc.sessions import Sessions
 from netsvc.store.store import Store, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.application.service import Service
 
     from netsvc.config.node import NodeConfig
@@ -81,6 +84,45 @@ def keeping(promise: Any, thing: T) -> T:
     return thing
 
 
+@implementer(IAudit)
+class WholeAudit:
+    """The store's audit trail, which the store is not closed before: sessions that end last are told of too."""
+
+    def __init__(self, audit: IAudit) -> None:
+        self._audit = keeping(IAudit, audit)
+        self._writing: set[Deferred[int]] = set()
+        self.page = audit.page
+        self.verify = audit.verify
+
+    def record(
+        self, actor: str, role: str, source: str, verb: str, target: str, args: str, affected: int, result: str
+    ) -> Deferred[int]:
+        """See IAudit."""
+        writing = self._audit.record(actor, role, source, verb, target, args, affected, result)
+        self._writing.add(writing)
+
+        def over(number: Any) -> Any:
+            self._writing.discard(writing)
+            return number
+
+        return writing.addBoth(over)
+
+    async def written(self) -> None:
+        """Wait until what was handed in is written, or has failed."""
+        while self._writing:
+            done: Deferred[None] = Deferred()
+            next(iter(self._writing)).addBoth(_passing(done))
+            await done
+
+
+def _passing(done: Deferred[None]) -> Callable[[Any], Any]:
+    def passed(result: Any) -> Any:
+        done.callback(None)
+        return result
+
+    return passed
+
+
 async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: Undo) -> House:
     """Open the store, put the rooms on it and start those that work by themselves -> House.
 
@@ -96,6 +138,8 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
         logbook=logbook,
     )
     undo.push("the store", store.close)
+    audit = WholeAudit(store.audit)
+    undo.push("the audit trail", audit.written)
     await first_contents(config, store, logbook)
 
     # Scene one: construct everything.
@@ -115,7 +159,7 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
             mail=keeping(IMailStore, store.mail),
             directory=keeping(IDirectory, store.directory),
             accounts=keeping(IAccounts, accounts),
-            audit=keeping(IAudit, store.audit),
+            audit=keeping(IAudit, audit),
             site=keeping(ISite, store.site),
             sessions=keeping(ISessions, sessions),
             events=keeping(IEvents, Events(logbook)),

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import shutil
 import socket
+import tempfile
 
 import pytest
 from twisted.internet import reactor
@@ -104,7 +106,9 @@ class Case(TestCase):
             self.listener("tcp:2525:interface=192.0.2.77").bind()
 
     async def test_a_socket_file_is_served_and_removed(self):
-        path = self.mktemp()
+        folder = tempfile.mkdtemp(prefix="netsvc-")
+        self.addCleanup(shutil.rmtree, folder)
+        path = f"{folder}/smtp.sock"
         listener = self.listener(f"unix:{path}:mode=600")
         listener.bind()
         assert listener.address == path
