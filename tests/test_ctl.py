@@ -358,6 +358,11 @@ def test_one_command_at_a_terminal_with_a_strange_name(desk, monkeypatch):
     assert one.keys.startswith(b"terminal human 100x30 dumb once\nhold x\n")
 
 
+def test_a_terminal_that_does_not_know_its_size(desk):
+    termios.tcsetwinsize(person.sys.stdin.fileno(), (0, 0))
+    assert person._size() == (80, 24)
+
+
 def test_a_keyboard_that_ends(desk, monkeypatch):
     one = OnceService(b"bye\n", desk)
     keys = iter([b""])

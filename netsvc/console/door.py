@@ -88,10 +88,10 @@ class Door(Protocol):
         del reason
         if self.entry is not None:
             self.entry.close()
+            self.terminal.close()  # before what runs is cancelled: what was typed ahead must not be begun
+            self.outflow.close()
             if self.session is not None:
                 self.session.close()
-            self.outflow.close()
-            self.terminal.close()
             logbook = self.house.logbook
             logbook.debug("session.closed", session=self.entry.id, kind="console", peer=self.peer, why=self.why)
         self._closed(self)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.credentials import UsernamePassword
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
@@ -119,10 +118,3 @@ async def _check(visitor: Visitor, name: str, password: str) -> Any:
         why = f"{type(error).__name__}: {error}"
     await visitor.report(escape(name, NAME_LIMIT), operator, escape(why, 200))
     return operator
-
-
-def settled(done: bool) -> Deferred[bool]:
-    """Return a Deferred that has fired: for doors that know at once."""
-    fired: Deferred[bool] = Deferred()
-    fired.callback(done)
-    return fired

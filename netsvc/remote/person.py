@@ -28,7 +28,7 @@ def _is_terminal() -> bool:
 
 def _size() -> tuple[int, int]:
     size = os.get_terminal_size(sys.stdout.fileno())
-    return size.columns, size.lines
+    return size.columns or 80, size.lines or 24  # a terminal that does not know its size is 0x0
 
 
 def _start_line(once: bool) -> str:

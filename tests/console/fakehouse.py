@@ -54,7 +54,7 @@ class FakeSession:
         if word == "exit":
             self.ended = True
         elif word == "show":
-            for i in range(int(rest or 1)):
+            for i in range(int(rest) if rest.isdecimal() and rest.isascii() else 1):
                 pressure = terminal.write(f"row {i}\n")
                 if pressure is not None:
                     await pressure

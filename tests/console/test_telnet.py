@@ -1,5 +1,6 @@
 """The Telnet door before scripted clients: C7 C13 C14 C15 C18 C19 C20 C21 C22 C24 and S4 S7 S8 S9 of the console's lists."""
 
+import random
 import re
 
 import pytest
@@ -679,6 +680,15 @@ def test_a_client_that_leaves_in_the_middle_of_anything_leaves_nothing_behind():
     assert not [r for r in house.logbook.records if r[0] == "failure"]
 
 
+def test_what_was_typed_ahead_is_not_begun_when_the_client_is_gone():
+    client = Client()
+    client.login()
+    client.say("wait\rdelete all\r")
+    client.transport.loseConnection()
+    assert client.session.lines == ["wait"]
+    assert client.session.cancelled == 1
+
+
 def test_a_client_that_never_reads_the_end_is_cut_off():
     client = Client()
     client.login()
@@ -698,3 +708,60 @@ def test_netmiko_finds_its_prompts():
     out = client.say("secret\r")
     assert re.search(r"[>#]\s*$", out)
     assert client.say("terminal width 511\r").startswith("terminal width 511\r\n")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fuzz_no_input_breaks_a_session(seed):
+    rng = random.Random(seed)
+    pieces = [
+        b"\xff",
+        b"\xfa",
+        b"\xf0",
+        b"\xfb",
+        b"\xfd",
+        b"\x01",
+        b"\x18",
+        b"\x1f",
+        b"\r",
+        b"\n",
+        b"\0",
+        b"\x03",
+        b"\x1b[A",
+    ]
+    pieces += [
+        b"show 3",
+        b"show 100",
+        b"wait\r",
+        b"ask q\r",
+        b"secret q\r",
+        b" ",
+        b"q",
+        b"\t",
+        b"?",
+        b"\xc3\xa9",
+        b"\x7f",
+        b"\x04",
+    ]
+    house = House()
+    factory = TelnetFactory(house, {})
+    for _ in range(120):
+        client = Client(house, factory)
+        if rng.random() < 0.8:
+            client.login(rng.choice([b"", REFUSAL, DO_ECHO_SGA, DO_ECHO_SGA + XTERM]))
+        for _ in range(rng.randrange(40)):
+            data = b"".join(rng.choices(pieces, k=rng.randrange(1, 8))) if rng.random() < 0.8 else rng.randbytes(9)
+            if client.transport.lost:
+                break
+            client.door.dataReceived(data)
+            client.clock.advance(rng.random())
+        if not client.transport.lost:
+            rng.choice(
+                [client.door.readConnectionLost, client.transport.loseConnection, client.transport.abortConnection]
+            )()
+        if not client.transport.lost:
+            client.transport.loseConnection()
+        house.clock.advance(100)
+        house.clock.advance(100)
+    assert house.sessions.rows() == []
+    assert house.clock.getDelayedCalls() == []
+    assert [r for r in house.logbook.records if r[0] == "failure"] == []
