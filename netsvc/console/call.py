@@ -29,6 +29,9 @@ T = TypeVar("T")
 STORE_SECONDS = 30
 """How long a question to the store may take."""
 
+SEARCH_SECONDS = 300
+"""How long a search through the whole queue may take: somebody waits for it, and can cancel."""
+
 PAGE = 100
 """Rows asked of the store at once: what one turn of the reactor may render."""
 
@@ -123,13 +126,13 @@ class Call:
             await self._out(row)
         await self.outlet.flush()
 
-    async def store(self, answer: Deferred[T]) -> T:
-        """Wait for an answer of the store.  Raises CommandError E502 when none comes in time."""
-        answer.addTimeout(STORE_SECONDS, self.session.clock)
+    async def store(self, answer: Deferred[T], seconds: int = STORE_SECONDS) -> T:
+        """Wait for an answer of the store.  Raises CommandError E502 when none comes in ``seconds``."""
+        answer.addTimeout(seconds, self.session.clock)
         try:
             return await answer
         except (DeferredTimeoutError, StoreUnavailableError) as error:
-            raise unanswered(error) from error
+            raise unanswered(error, seconds) from error
 
     async def change(self, answer: Deferred[T]) -> T:
         """Wait for a change to be made, however long it takes; a cancelled wait says that it may have been."""
@@ -226,8 +229,8 @@ class Call:
         await self.session.record(self.command.name, target, args, affected, result)
 
 
-def unanswered(error: BaseException) -> CommandError:
+def unanswered(error: BaseException, seconds: int = STORE_SECONDS) -> CommandError:
     """Return the error for a store that failed or did not answer."""
     if isinstance(error, StoreUnavailableError) and str(error):
         return CommandError("E502", f"The store is not available: {error}")
-    return CommandError("E502", f"The store did not answer in {STORE_SECONDS} s. Nothing was changed")
+    return CommandError("E502", f"The store did not answer in {seconds} s. Nothing was changed")

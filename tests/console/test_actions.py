@@ -85,6 +85,14 @@ def test_without_a_selection(desk, queue):
     assert queue.started == []
 
 
+def test_a_filter_that_lets_everything_through_is_refused(desk, queue):
+    assert '% This selects every item (30). Say "all" if you mean it  [E305]' in desk.type("hold where size>0")
+    assert desk.machine("hold where size>0 expect any")[0]["err"]["code"] == "E305"
+    assert desk.machine("hold where size>0 expect 30")[-1]["end"]["status"] == "ok"
+    queue.items = queue.items[:20]
+    assert "released 20" in desk.type("release where size>0", "y")
+
+
 def test_reasons(desk, queue):
     assert "[E306]" in desk.type("delete all")
     desk.type('delete where domain=example.net reason "spam run"', "y")

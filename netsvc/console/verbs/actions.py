@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
+from netsvc.console.call import SEARCH_SECONDS
 from netsvc.console.pending import LIFE_MS, Waiting
 from netsvc.console.preview import preview_facts, preview_text
 from netsvc.console.tables import JOB
@@ -17,6 +18,9 @@ from netsvc.records import Selection
 
 if TYPE_CHECKING:
     from netsvc.console.call import Call
+
+WHOLE = 20
+"""A filter may let through every item of a queue of so many."""
 
 MANY = 1000
 """Above so many items the count is typed, not y."""
@@ -41,7 +45,9 @@ async def act(verb: str, call: Call) -> None:
     if call.args.get("dry-run"):
         await _dry_run(call, verb, selection, args, whole)
         return
-    if not call.expects(selection.count):
+    if not call.expects(selection.count) or call.args["expect"].lower() == "any":
+        _refuse_whole(call, selection, whole)
+    if "expect" not in call.args:
         await _ask(call, verb, selection, args, whole)
     await _begin(call, verb, selection, args)
 
@@ -54,16 +60,16 @@ async def _select(call: Call, verb: str) -> Selection:
     queue = call.service.queue
     if chosen.kind == "ids":
         ids = await chosen_ids(call, whole=call.machine)
-        selection = await call.store(queue.select(ids))
+        selection = await call.store(queue.select(ids), SEARCH_SECONDS)
         if not selection.count:
             raise await missing(call, *ids[0], chosen.ids[0][1])
     elif chosen.kind == "last":
         last = call.session.last
         if last is None:
             raise CommandError("E401", "There is no selection yet: show queue where … makes one", hint="show queue")
-        selection = await call.store(queue.select(last)) if isinstance(last, tuple) else last
+        selection = await call.store(queue.select(last), SEARCH_SECONDS) if isinstance(last, tuple) else last
     else:
-        selection = await call.store(queue.select(_filter(verb, chosen.where)))
+        selection = await call.store(queue.select(_filter(verb, chosen.where)), SEARCH_SECONDS)
     assert isinstance(selection, Selection)
     selection.described = selection.described or chosen.text
     return selection
@@ -102,6 +108,14 @@ async def _dry_run(call: Call, verb: str, selection: Selection, args: dict[str, 
 def _keep(call: Call, verb: str, selection: Selection, args: dict[str, Any]) -> str:
     waiting = Waiting(verb, call.session.operator.name, selection, args, call.now_ms + LIFE_MS)
     return call.session.console.pending.keep(waiting)
+
+
+def _refuse_whole(call: Call, selection: Selection, whole: int) -> None:
+    """Refuse a filter that turns out to let everything through.  Raises CommandError E305."""
+    if call.chosen is not None and call.chosen.kind == "where" and WHOLE < whole <= selection.count:
+        raise CommandError(
+            "E305", f'This selects every item ({selection.count}). Say "all" if you mean it', None, ["all"]
+        )
 
 
 async def _ask(call: Call, verb: str, selection: Selection, args: dict[str, Any], whole: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netsvc.commands import Arg, Clause, Command, Selects, Table, Word
+from netsvc.console.call import SEARCH_SECONDS
 from netsvc.console.tables import DESTINATION, ITEM, REASON, SUMMARY
 from netsvc.console.targets import LIVE, both, chosen_filter, live
 from netsvc.console.verbs.words import ORDERED_LIMIT, ORDERS, SCREEN, SHOW
@@ -67,7 +68,7 @@ async def _total(call: Call, expr: Expr | None) -> int:
     if expr is None:
         totals = await call.store(call.service.queue.totals())
         return sum(totals.get(state, (0, 0))[0] for state in LIVE)
-    return sum(row["total"] for row in await call.store(call.service.queue.counts("state", expr)))
+    return sum(row["total"] for row in await call.store(call.service.queue.counts("state", expr), SEARCH_SECONDS))
 
 
 async def _save_selection(call: Call, expr: Expr | None, ids: list[tuple[int, int | None]], more: bool) -> None:
@@ -87,7 +88,7 @@ async def _save_selection(call: Call, expr: Expr | None, ids: list[tuple[int, in
         call.session.last = None
         await call.note(f"{call.rows_out} of {call.total} shown. Say limit N or where … to see others.")
         return
-    selection = await call.store(call.service.queue.select(live() if expr is None else expr))
+    selection = await call.store(call.service.queue.select(live() if expr is None else expr), SEARCH_SECONDS)
     selection.described = call.chosen.text if call.chosen is not None else call.args.get("state") or "all"
     call.session.last, call.total = selection, selection.count
     await call.note(f'{call.rows_out} of {selection.count} shown. Selection saved as "last" ({selection.count} items).')
@@ -107,7 +108,7 @@ async def show_summary(call: Call) -> None:
     """Count items by something, with the ages of each group."""
     by = call.args.get("by", "destination")
     call.table = _SUMMARIES[by]
-    rows = await call.store(call.service.queue.counts(by, await chosen_filter(call)))
+    rows = await call.store(call.service.queue.counts(by, await chosen_filter(call)), SEARCH_SECONDS)
     if not call.plain:
         await call.rows(rows)
         return
@@ -136,7 +137,7 @@ async def show_reasons(call: Call) -> None:
     """Say why mail waits."""
     domain = call.args.get("for")
     expr = both(None if domain is None else Test("domain", "=", domain), await chosen_filter(call))
-    rows = await call.store(call.service.queue.reasons(expr))
+    rows = await call.store(call.service.queue.reasons(expr), SEARCH_SECONDS)
     await call.rows(rows)
     if not rows:
         await call.note("No message waits for a reason.")
