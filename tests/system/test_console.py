@@ -53,6 +53,7 @@ def test_an_operator_looks_acts_takes_back_and_leaves(waiting, negotiate):
     service, ids = waiting
     with admin(service, negotiate=negotiate) as telnet:
         assert telnet.raw.startswith(bytes([255, 251, 1, 255, 251, 3, 255, 253, 31, 255, 253, 24]))
+        telnet.run("terminal width 200")
         shown = telnet.run("show queue")
         assert all(f"{i}.1" in shown for i in ids)
         assert "mx routing is not available yet" in telnet.run("show queue reasons")
@@ -252,8 +253,7 @@ def site_of(count):
 
 def test_rubbish_before_login_is_survived(house):
     with Telnet(house.ports["console"], negotiate=False) as telnet:
-        telnet.send(bytes(range(256)) * 8 + bytes([255, 250]) * 50 + b"\xff\xf0" * 50 + b"\r\n")
-        telnet.send(b"\xff\xfb\x55" * 200)
+        telnet.send(bytes(range(256)) * 8 + bytes([255, 250]) * 50 + b"\xff\xf0" * 50 + b"\r\n" + b"\xff\xfb\x55" * 200)
     with Telnet(house.ports["console"]) as telnet:
         assert "mx1> " in telnet.login("admin", house.password())
 

