@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import termios
 import threading
 from pathlib import Path
@@ -531,9 +532,9 @@ class Whole(TestCase):
     """netsvcctl as a process, before the control socket itself."""
 
     def setUp(self):
-        self.path = Path(self.mktemp()).absolute()
-        if len(str(self.path)) > 100:
-            self.path = Path(f"/tmp/netsvc-ctl-{os.getpid()}.sock")
+        folder = tempfile.TemporaryDirectory(prefix="netsvc-")  # short: a socket's path has 107 octets
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "console.sock"
         self.house = House(reactor)
         service = ControlService(self.house, self.path)
         service.startService()

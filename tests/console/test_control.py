@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import struct
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -279,9 +280,9 @@ class Real(TestCase):
     """On a real socket."""
 
     def setUp(self):
-        self.path = Path(self.mktemp()).absolute()
-        if len(str(self.path)) > 100:
-            self.path = Path(f"/tmp/netsvc-test-{os.getpid()}.sock")
+        folder = tempfile.TemporaryDirectory(prefix="netsvc-")  # short: a socket's path has 107 octets
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "console.sock"
         self.house = House(reactor)
 
     async def test_it_listens_with_mode_0600_and_stops(self):
