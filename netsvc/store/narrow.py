@@ -73,7 +73,7 @@ def _by_reason(tx: Tx, tests: Sequence[Test]) -> Iterator[Probe]:
     """Find the few reasons that match first: their texts are normalised, so there are at most some thousand."""
     about = [t for t in tests if t.field in {"reason", "status", "code"}]
     for test in about:
-        compiled = compile_where(test, "queue", tx.dialect, tx.now, regexp=getattr(tx, "regexp", False))
+        compiled = compile_where(test, "queue", tx.dialect, tx.now, regexp=tx.regexp)
         if compiled.residual is not None or _matches_nothing(tx, compiled.sql, compiled.params):
             continue
         yield (

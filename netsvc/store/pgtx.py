@@ -65,6 +65,7 @@ class PgTx:
     """One transaction."""
 
     dialect = "postgresql"
+    regexp = False
 
     def __init__(self, link: PgLink, cursor: psycopg.Cursor[Any], now: int) -> None:
         """Work with ``cursor``."""

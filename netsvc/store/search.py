@@ -76,11 +76,10 @@ class Slice:
 
 def prepare(tx: Tx, shape: Shape, expr: Expr | None, *, recycled: bool = False) -> Search:
     """Compile a filter and look for an index.  ``recycled``: take recycled items along, named or not."""
-    regexp = getattr(tx, "regexp", False)
     if shape is QUEUE and not recycled:
-        compiled = queue_filter(expr, tx.dialect, tx.now, regexp=regexp)
+        compiled = queue_filter(expr, tx.dialect, tx.now, regexp=tx.regexp)
     else:
-        compiled = compile_where(expr, shape.of, tx.dialect, tx.now, regexp=regexp)
+        compiled = compile_where(expr, shape.of, tx.dialect, tx.now, regexp=tx.regexp)
     return Search(shape, expr, compiled, candidates(tx, expr, shape.of), tx.now)
 
 

@@ -78,6 +78,8 @@ class SqliteTx:
     """One transaction over both files."""
 
     dialect = "sqlite"
+    regexp = True
+    """Statements may say ``text REGEXP pattern``."""
 
     def __init__(self, link: SqliteLink, now: int) -> None:
         """Work on ``link``'s connections."""

@@ -81,6 +81,8 @@ class Tx(Protocol):
 
     dialect: str
     """``sqlite`` or ``postgresql``."""
+    regexp: bool
+    """Whether statements may say ``text REGEXP pattern``."""
     now: int
     """ms since 1970, the one clock."""
     generation: int

@@ -455,3 +455,34 @@ def test_page_limits_are_kept(make_house):
     house.accept(deliveries=[house.away(1), house.away(2)])
     assert len(house.run(admin.page(None, limit=0)).rows) == 1
     assert len(house.run(admin.page(None, limit=pages.MAX_PAGE * 9)).rows) == 2
+
+
+def test_an_index_that_yields_more_than_a_page(full, house, monkeypatch):
+    monkeypatch.setattr(search, "CHUNK", 4)
+    for where in (
+        Test("domain", "=", "EXAMPLE.com"),
+        Test("code", "=", 421),
+        Test("rcpt", "=", Glob("?nn@*")),
+        Test("user", "=", Glob("AL*")),
+    ):
+        whole = [r["id"] for r in house.run(full.page(where, limit=1000)).rows]
+        assert whole
+        assert [r["id"] for r in walk(house, full.page, where, "id", 3)] == whole
+        assert [r["id"] for r in walk(house, full.page, where, "-id", 3)] == whole[::-1]
+        assert sum(r["total"] for r in house.run(full.counts("state", where))) == len(whole)
+
+
+def test_many_patterns_and_quoted_names_are_searched_without_an_index(full, house):
+    many = Test("rcpt", "in", tuple(Glob(f"abcd{n}*") for n in range(20)))
+    assert house.run(full.page(many)).rows == []
+    quoted = house.run(full.page(Test("sender", "=", '"A@B"@C.test'), limit=1000)).rows
+    assert {r["sender"] for r in quoted} == {'"a@b"@c.test'}
+
+
+def test_counts_are_read_in_strides(full, house, monkeypatch):
+    whole = {by: house.run(full.counts(by)) for by in ("domain", "peer", "reason")}
+    reasons = house.run(full.reasons())
+    monkeypatch.setattr(summary, "STRIDE", 7)
+    for by, rows in whole.items():
+        assert house.run(full.counts(by)) == rows
+    assert house.run(full.reasons()) == reasons
