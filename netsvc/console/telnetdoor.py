@@ -192,6 +192,8 @@ class TelnetDoor(Door):
         terminal.typed_ahead = TYPED_AHEAD
         watch = IdleWatch(terminal, self.house.clock, self._idle, listener.settings.idle_timeout)
         shell = Shell(self.session, terminal, self.outflow.write, self.count)
+        if entrance.machine:
+            terminal.write("\n")  # hello begins a line, though a client that does not echo left us behind the prompt
         try:
             await (shell.serve() if entrance.machine else shell.talk())
         finally:
