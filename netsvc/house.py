@@ -13,7 +13,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from netsvc import __version__
+import netsvc
 from netsvc.accounts.chain import auth_chain
 from netsvc.accounts.hashes import Hasher, in_threads
 from netsvc.accounts.realm import Realm
@@ -123,6 +123,17 @@ def _passing(done: Deferred[None]) -> Callable[[Any], Any]:
     return passed
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the rooms are built on."""
+
+    config: NodeConfig
+    store: Store
+    audit: WholeAudit
+    logbook: Logbook
+    reactor: Any
+
+
 async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: Undo) -> House:
     """Open the store, put the rooms on it and start those that work by themselves -> House.
 
@@ -134,7 +145,7 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
         config.state,
         reactor=reactor,
         node_name=config.hostname,
-        version=__version__,
+        version=netsvc.__version__,
         logbook=logbook,
     )
     undo.push("the store", store.close)
@@ -143,54 +154,61 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     await first_contents(config, store, logbook)
 
     # Scene one: construct everything.
+    ground = Ground(config, store, audit, logbook, reactor)
     hasher = Hasher(in_threads(reactor))
+    sessions = keeping(ISessions, Sessions(config.hostname, store.spool.now))
+    routing = keeping(IRouting, Router(store.site))
+    house = build(ground, hasher, sessions, routing)
+    delivery = DeliveryService(
+        store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing
+    )
+    control = control_service(house, config)
+
+    # Scene two: set going what works by itself.
+    if "store" in config.auth:
+        await first_account(config, store, hasher, logbook)
+    await store.queue.resume_jobs()
+    start(delivery, "delivery", undo)
+    start(control, "the control socket", undo)
+    return house
+
+
+def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting) -> House:
+    """Put the rooms together, each handed on through its promise; raises StartError for password files."""
+    config, store, logbook = ground.config, ground.store, ground.logbook
     try:
         checker = auth_chain(config.auth, store.account_rows, hasher, store.counters, logbook)
     except ValueError as error:
         raise StartError(f"auth: {error}") from None
-    portal = Portal(Realm(store.account_rows), [checker])
-    accounts = Accounts(store.account_rows, hasher, checker)
-    sessions = Sessions(config.hostname, store.spool.now)
-    routing = Router(store.site)
     service = MailboxService(
         Floors(
             spool=keeping(ISpool, store.spool),
             queue=keeping(IQueueAdmin, store.queue),
             mail=keeping(IMailStore, store.mail),
             directory=keeping(IDirectory, store.directory),
-            accounts=keeping(IAccounts, accounts),
-            audit=keeping(IAudit, audit),
+            accounts=keeping(IAccounts, Accounts(store.account_rows, hasher, checker)),
+            audit=keeping(IAudit, ground.audit),
             site=keeping(ISite, store.site),
-            sessions=keeping(ISessions, sessions),
+            sessions=sessions,
             events=keeping(IEvents, Events(logbook)),
-            routing=keeping(IRouting, routing),
+            routing=routing,
         ),
         hostname=config.hostname,
         policies=[keeping(IPolicy, RecipientRule(store.directory, store.site))],
         logbook=logbook,
     )
-    console = Console(service, config.hostname, __version__, reactor, store.spool.now())
-    house = House(
+    console = Console(service, config.hostname, netsvc.__version__, ground.reactor, store.spool.now())
+    console.logbook = logbook  # the node's own: its level, its followers
+    return House(
         mailbox_service=keeping(IMailboxService, service),
-        portal=portal,
+        portal=Portal(Realm(store.account_rows), [checker]),
         console=keeping(IConsole, console),
         counters=keeping(ICounters, store.counters),
         sessions=sessions,
         logbook=logbook,
-        clock=reactor,
+        clock=ground.reactor,
         hostname=config.hostname,
     )
-
-    # Scene two: set going what works by itself.
-    if "store" in config.auth:
-        await first_account(config, store, hasher, logbook)
-    await store.queue.resume_jobs()
-    delivery = DeliveryService(
-        store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing
-    )
-    start(delivery, "delivery", undo)
-    start(control_service(house, config), "the control socket", undo)
-    return house
 
 
 async def first_contents(config: NodeConfig, store: Store, logbook: Logbook) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IProtocolFactory
 
-from netsvc import __version__
+import netsvc
 from netsvc.listeners import Listener, ListenerError
 from netsvc.mail.escape import escape
 from netsvc.notify import notify
@@ -112,7 +112,7 @@ class NodeService(MultiService):
         super().startService()  # type: ignore[no-untyped-call] # Twisted's has no types
         self._logbook.event(
             "service.starting",
-            version=__version__,
+            version=netsvc.__version__,
             hostname=self.config.hostname,
             config=str(self.config.file or "built-in defaults"),
             store=self.config.store,
@@ -130,7 +130,7 @@ class NodeService(MultiService):
             listener.serve(door)
         self._logbook.event(
             "service.started",
-            version=__version__,
+            version=netsvc.__version__,
             hostname=self.config.hostname,
             listeners=[f"{listener.config.name}={listener.address}" for listener in self.listeners],
             took_ms=round((self._reactor.seconds() - started) * 1000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netsvc import __version__
+import netsvc
 from netsvc.mail.escape import escape
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def report(node: NodeConfig, found: Protocols) -> str:
     """Return the checked configuration as lines of text, LF ended."""
     exists = "" if node.state.exists() else " (would be created)"
     rows = [
-        f"netsvc {__version__}: the configuration can be used",
+        f"netsvc {netsvc.__version__}: the configuration can be used",
         f"config          {node.file or 'built-in defaults'}",
         f"hostname        {node.hostname}",
         f"state           {node.state}{exists}",

@@ -17,7 +17,8 @@ from twisted.cred.strcred import AuthOptionMixin, findCheckerFactories
 from twisted.python import usage
 from twisted.python.logfile import LogFile
 
-from netsvc import __version__, logbook
+import netsvc
+from netsvc import logbook
 from netsvc.config.complaints import Complaint, ConfigError, ValueFaultError
 from netsvc.config.node import Overrides, Rooms, check_auth, load_node, parse_listen
 from netsvc.delivery.routing import check_route
@@ -86,7 +87,7 @@ class Options(usage.Options, AuthOptionMixin):
 
     def opt_version(self) -> None:
         """Print the version and exit."""
-        sys.stdout.write(f"netsvc {__version__}\n")
+        sys.stdout.write(f"netsvc {netsvc.__version__}\n")
         raise SystemExit(0)
 
     def postOptions(self) -> None:
