@@ -93,7 +93,7 @@ def _by_domain(_tx: Tx, tests: Sequence[Test]) -> Iterator[Probe]:
     for test in tests:
         if test.field in {"domain", "dest"}:
             names = _values(test)
-            if all(isinstance(name, str) and name.isascii() for name in names):
+            if all(isinstance(name, str) and name.isascii() and "\0" not in name for name in names):
                 params = (*(name.lower() for name in names), *states)
                 where = f"domain IN ({marks(len(names))}) AND state IN ({marks(len(states))})"
                 yield f"SELECT id FROM delivery WHERE {where}", params  # noqa: S608  names of ours

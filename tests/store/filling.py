@@ -222,3 +222,74 @@ def exprs(of, now, ids, fields=None):
         ),
         max_leaves=6,
     )
+
+
+_WORDS = (
+    *(
+        "alice",
+        "Übung",
+        "",
+        "100%",
+        "a_b",
+        "' OR 1=1 --",
+        "'; DROP TABLE message; --",
+        "x\\",
+        "!",
+        "?",
+        "$1",
+        "%s",
+        "{ids}",
+    ),
+    *(
+        "news@shop.example",
+        '"a@b"@c.test',
+        "EXAMPLE.com",
+        "rate limit",
+        "a\0b",
+        "\ud800",
+        "\u202e",
+        "x" * 300,
+        "*",
+        "4.7.28",
+    ),
+)
+
+
+def random_value(rng, kind, words):
+    """Return a value for a field of ``kind``, as hostile as an operator can type."""
+    if kind in {"text", "address"}:
+        word = rng.choice(_WORDS)
+        if kind == "address":
+            word = rng.choice((word, "10.1.2.3", "::1", "10.0.0.0/8", "1.2.3.4/99999"))
+            if rng.random() < 0.3:
+                return Network(rng.choice(("10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "10.9.0.0/13")))
+        if rng.random() < 0.3:
+            at = rng.randrange(len(word) + 1)
+            return Glob(word[:at].replace("\ud800", "") + rng.choice("*?") + word[at:].replace("\ud800", ""))
+        return word
+    if kind == "id":
+        return (rng.choice((0, 5, (1 << 63) - 1)), rng.choice((None, 1, 10**6)))
+    if kind == "enum":
+        return rng.choice((*words, "no such word"))
+    if kind == "bool":
+        return rng.random() < 0.5
+    return rng.choice((0, 1, -1, 421, 1 << 40, 1 << 63, 1 << 90, -(1 << 90)))
+
+
+def random_expr(rng, of, depth=3):
+    """Return a filter on ``of`` made of ``rng``'s choices."""
+    shape = rng.random()
+    if depth and shape < 0.3:
+        kind = rng.choice((And, Or))
+        return kind(tuple(random_expr(rng, of, depth - 1) for _ in range(rng.randrange(4))))
+    if depth and shape < 0.4:
+        return Not(random_expr(rng, of, depth - 1))
+    known = rng.choice(OBJECTS[of])
+    op = rng.choice(OPERATORS[known.kind])
+    if op in {"~", "!~"}:
+        return Test(
+            known.name, op, Regex(rng.choice(("a", "^x", "[0-9]+$", "", "ü", "' OR 1=1 --", r"\?", "(?:a|b)*c")))
+        )
+    if op == "in":
+        return Test(known.name, op, tuple(random_value(rng, known.kind, known.words) for _ in range(rng.randrange(4))))
+    return Test(known.name, op, random_value(rng, known.kind, known.words))

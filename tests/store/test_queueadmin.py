@@ -486,3 +486,23 @@ def test_counts_are_read_in_strides(full, house, monkeypatch):
     for by, rows in whole.items():
         assert house.run(full.counts(by)) == rows
     assert house.run(full.reasons()) == reasons
+
+
+def test_hostile_filters_run_on_every_engine(full, house):
+    rng = random.Random(9)
+    for n in range(400):
+        expr = filling.random_expr(rng, "queue")
+        house.run(full.page(expr, limit=3))
+        house.run(full.history(filling.random_expr(rng, "history"), limit=3))
+        if n % 10 == 0:
+            house.run(full.select(expr))
+            house.run(full.counts(rng.choice(list(summary._KEYS)), expr))
+            house.run(full.reasons(expr))
+    assert house.value("SELECT count(*) FROM message") == 30
+
+
+@pytest.mark.parametrize("field", ["domain", "rcpt", "sender", "sender-domain", "user", "reason", "peer", "subject"])
+def test_a_nul_is_in_no_row(full, house, field):
+    for value in ("a\0b", Glob("a\0*")):
+        assert house.run(full.page(Test(field, "=", value))).rows == []
+        assert house.run(full.page(Test(field, "in", (value,)))).rows == []
