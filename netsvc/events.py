@@ -50,7 +50,7 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "delivery.destination_down": ("warn", ("destination", "why", "until_ms")),
     "delivery.reported": ("info", ("msg", "about", "rcpt")),
     "delivery.unreported": ("warn", ("msg", "sender")),
-    "delivery.lost_lease": ("warn", ("msg", "n", "rcpt")),
+    "delivery.lost_lease": ("warn", ("msg", "n", "rcpt", "result")),
     "delivery.fault": ("error", ("msg", "what", "why")),
     # operators
     "operator.login": ("info", ("session", "user", "source", "role")),

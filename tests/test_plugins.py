@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from zope.interface.verify import verifyObject
 
+from netsvc import discovery
 from netsvc.commands import Setting
 from netsvc.discovery import maker_fault, protocols
 from netsvc.interfaces import IProtocolMaker
@@ -150,3 +151,17 @@ def test_the_telnet_drop_in_hands_the_door_its_settings_in_seconds():
     own = telnet.make(Ground(), settings | {"allow_cleartext_from": ("192.0.2.0/24",)}).settings
     assert (own.listener, own.allow_cleartext_from) == ("console", ("192.0.2.0/24",))
     assert (own.login_timeout, own.idle_timeout, own.sessions, own.sessions_a_user) == (60.0, 600.0, 64, 8)
+
+
+def test_what_cannot_be_used_is_named(monkeypatch, tmp_path):
+    (tmp_path / "their_exit.py").write_text("raise SystemExit(3)")
+    (tmp_path / "their_stop.py").write_text("raise KeyboardInterrupt")
+    odd = plugin(name="")
+    monkeypatch.setattr(discovery, "getPlugins", lambda promise, package: [plugin(name="good"), odd])
+    monkeypatch.setattr(discovery.netsvc.plugins, "__path__", [str(tmp_path)])
+    with pytest.raises(KeyboardInterrupt):
+        protocols()
+    (tmp_path / "their_stop.py").unlink()
+    found = protocols()
+    assert list(found.makers) == ["good"]
+    assert found.broken == {"types": "it has no name", "netsvc.plugins.their_exit": "SystemExit: 3"}

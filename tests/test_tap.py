@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from types import SimpleNamespace
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -12,6 +13,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc import logbook, tap
+from netsvc.commands import Setting
 from netsvc.node import NodeService
 from netsvc.signin import NamedChecker
 from netsvc.tap import LOG_PLACE, Options, makeService
@@ -64,6 +66,20 @@ def test_check_tells_of_the_site(config, capsys):
     config.write_text(NODE + '[site]\ndomains = ["example.org"]\n[site.routes]\n"*" = "mx"\n')
     assert refused("--config", config, "--check") == 0
     assert "* -> mx" in capsys.readouterr().out
+
+
+def test_check_shows_settings_in_the_files_words(config, capsys, monkeypatch):
+    found = tap.protocols()
+    found.broken["netsvc.plugins.x"] = "SyntaxError: oops"
+    found.makers["odd"] = SimpleNamespace(
+        name="odd", default_endpoint="tcp:0", settings=(Setting("on", "bool", True), Setting("off", "bool", False))
+    )
+    monkeypatch.setattr(tap, "protocols", lambda: found)
+    config.write_text('[listeners.o]\nprotocol = "odd"\n')
+    assert refused("--config", config, "--check") == 0
+    out = capsys.readouterr().out
+    for words in ("on = true", "off = false", "plugin netsvc.plugins.x is broken", "an empty store gets: domain"):
+        assert words in out
 
 
 def test_a_wrong_configuration_ends_with_78_and_every_complaint(config, monkeypatch):
