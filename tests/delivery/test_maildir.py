@@ -3,6 +3,7 @@
 import errno
 import pathlib
 import stat
+import tempfile
 
 import pytest
 from twisted.internet import reactor
@@ -152,8 +153,9 @@ def test_a_prefix_may_be_a_link(tmp_path):
 
 class AgentTest(TestCase):
     def setUp(self):
-        self.root = pathlib.Path(self.mktemp()).absolute()
-        self.root.mkdir(parents=True)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
         self.spool = FakeQueue()
         self.ground = ground(self.spool, reactor)
         self.agent = MaildirAgent(self.ground)
