@@ -45,9 +45,9 @@ def test_public_things_have_docstrings(path):
     tree = ast.parse(path.read_text())
     bare = [] if ast.get_docstring(tree) else ["the module"]
     for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
-            if not ast.get_docstring(node):
-                bare.append(node.name)
+        documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and not node.name.startswith("_") and not ast.get_docstring(node):
+            bare.append(node.name)
     assert not bare
 
 
