@@ -103,9 +103,7 @@ def test_fields_cannot_take_the_place_of_the_event(seen):
     assert len(record) == logbook.MAX_FIELDS
 
 
-@given(
-    st.dictionaries(st.from_regex(r"\A[a-z_]{1,8}\Z"), st.text() | st.binary() | st.integers() | st.none(), max_size=6)
-)
+@given(st.dictionaries(st.text(max_size=8), st.text() | st.binary() | st.integers() | st.none(), max_size=6))
 def test_whatever_is_logged_is_one_line(fields):
     stream, terminal = io.StringIO(), Terminal()
     book = Logbook(publisher=LogPublisher(logbook.observer(stream), logbook.observer(terminal)))
