@@ -24,7 +24,14 @@ from json.encoder import encode_basestring
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError, TimeoutError, UserError  # noqa: A004 - Twisted's name
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionClosed,
+    DNSLookupError,
+    ReactorNotRunning,
+    TimeoutError,  # noqa: A004 - Twisted's name
+    UserError,
+)
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
@@ -326,6 +333,9 @@ def _is_chatter(event: Mapping[str, Any], threshold: Any) -> bool:
     level = event.get("log_level", LogLevel.info)
     if level < threshold:
         return True
+    failure = _failure_of(event)
+    if failure is not None and isinstance(failure.value, ReactorNotRunning):
+        return True  # a second SIGTERM while the first is obeyed
     namespace = event.get("log_namespace", "")
     return level is LogLevel.info and (namespace.startswith("twisted.") or namespace == "log_legacy")
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionLost, ReactorNotRunning
 from twisted.logger import Logger as TwistedLogger
 from twisted.logger import LogLevel, LogPublisher
 from twisted.python.failure import Failure
@@ -184,6 +184,7 @@ def test_events_of_others_are_lines_too():
     TwistedLogger("twisted.internet", observer=publisher).info("starting factory")
     TwistedLogger("twisted.internet", observer=publisher).warn("beware")
     publisher({"log_level": LogLevel.critical, "log_namespace": "x", "failure": Failure(KeyError("k")), "why": "old"})
+    log.failure("a second signal", Failure(ReactorNotRunning()))
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["text"] for line in lines] == [
         "hello you\\x0athere",
