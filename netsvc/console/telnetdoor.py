@@ -49,6 +49,7 @@ class TelnetDoor(Door):
         self._began = self._second = self.house.clock.seconds()
         self._first = True
         self._capable = False
+        self._scripted = False
         self._mark = 0
         self._answered = -1.0
 
@@ -77,6 +78,11 @@ class TelnetDoor(Door):
                 return
         events = self._telnet.receive(data)
         self.outflow.write(self._telnet.take())
+        if self._telnet.echo is False and self.session is None and data.endswith(b"\r"):
+            # No keyboard sends a bare CR and shows what it sends by itself: a program that refuses every option out
+            # of habit, and looks for its commands in what comes back (netmiko).
+            self._scripted = True
+            self._redraw()
         if self._flooding():
             self.drop("too many negotiations")
             return
@@ -137,7 +143,9 @@ class TelnetDoor(Door):
         """Draw as the client has agreed to and its terminal can; a program in machine mode is never drawn for."""
         if self.session is not None and not self.terminal.interactive:
             return
-        if not self._telnet.echo:
+        if self._scripted:
+            drawing = Drawing.PLAIN
+        elif not self._telnet.echo:
             drawing = Drawing.SILENT
         else:
             drawing = Drawing.FULL if self._capable and self._telnet.agreed else Drawing.PLAIN
@@ -163,7 +171,7 @@ class TelnetDoor(Door):
                 await waiter
                 if timer.active():
                     timer.cancel()
-        return bool(self._telnet.echo)
+        return bool(self._telnet.echo) or self._scripted
 
     def _settle_echo(self) -> None:
         waiter, self._echo_waiter = self._echo_waiter, None

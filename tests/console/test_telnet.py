@@ -87,7 +87,7 @@ def test_c18_what_is_typed_ahead_while_the_password_is_checked_is_kept_and_never
     out = client.heard()
     assert client.session.lines == ["show 1"]
     assert "secret" not in out
-    assert ("show 1" in out) == bool(answers.startswith(b"\xff\xfd"))
+    assert ("show 1" in out) == bool(answers)  # who refuses and sends a bare CR is a program that looks for it
 
 
 def test_c18_typed_ahead_of_the_password_prompt_is_not_echoed_into_it():
@@ -708,6 +708,19 @@ def test_netmiko_finds_its_prompts():
     out = client.say("secret\r")
     assert re.search(r"[>#]\s*$", out)
     assert client.say("terminal width 511\r").startswith("terminal width 511\r\n")
+
+
+def test_a_program_that_refuses_all_options_and_sends_bare_cr_finds_its_commands_echoed():
+    client = Client()
+    client.heard()
+    client.say(b"\xff\xfe\x01\xff\xfe\x03\xff\xfc\x1f\xff\xfc\x18")
+    out = client.say("op\r")
+    assert "assword" in out
+    assert "Note" not in out
+    out = client.say("secret\r")
+    assert "secret" not in out
+    assert re.search(r"[>#]\s*$", out)
+    assert client.say("terminal width 511\r\n").startswith("terminal width 511\r\n")
 
 
 @pytest.mark.parametrize("seed", range(4))
