@@ -129,6 +129,7 @@ class Rows:
     """What a unit of work inserts."""
 
     chunks: list[tuple[int, int, bytes]] = field(default_factory=list)
+    streamed: bool = False
     blobs: list[tuple[Any, ...]] = field(default_factory=list)
     filed: list[tuple[Any, ...]] = field(default_factory=list)
     messages: list[tuple[Any, ...]] = field(default_factory=list)
@@ -181,7 +182,7 @@ class Accepting:
         return results
 
     def _write(self, tx: Tx, rows: Rows, tally: Tally, dues: dict[int, int]) -> None:
-        tx.put_chunks(rows.chunks)
+        tx.put_chunks(rows.chunks, streamed=rows.streamed)
         if rows.blobs:
             tx.insert(BLOB, rows.blobs)
         if rows.filed:
@@ -262,6 +263,7 @@ class Accepting:
             else:
                 content.sha256.update(data)
                 content.digest = content.sha256.digest()
+        rows.streamed |= bool(content.chunks)
         rows.chunks.extend((blob_id, content.chunks + n, piece) for n, piece in enumerate(split(data)))
 
     def _message(self, m: Message, blob_id: int, pending: int) -> tuple[Any, ...]:

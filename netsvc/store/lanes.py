@@ -198,23 +198,23 @@ class Lane:
 
     def _loop(self) -> None:
         inbox = self._inbox
-        rested = False
+        wait: float | None = IDLE_S
         while True:
             if not any(self._ready):
                 if self._closing:
                     break
                 try:
-                    self._sort(inbox.get(timeout=None if rested else IDLE_S))
-                    rested = False
+                    self._sort(inbox.get(timeout=wait))
+                    wait = IDLE_S
                 except Empty:
-                    self._batches.link.idle()
-                    rested = True
+                    wait = 0.0 if self._batches.link.idle() else None
                     continue
             for _ in range(inbox.qsize()):
                 self._sort(inbox.get_nowait())
             batch = self._take()
             if batch:
                 self._outbox.post(self._batches.run(batch))
+                self._batches.link.tidy()
         self._batches.link.close()
 
     def _take(self) -> list[Unit]:

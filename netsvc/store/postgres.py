@@ -180,8 +180,12 @@ class PgLink:
             time.sleep(WAIT_S)
         return Verdict.BROKEN
 
-    def idle(self) -> None:
+    def tidy(self) -> None:
         """Nothing to do."""
+
+    def idle(self) -> bool:
+        """Nothing to do."""
+        return False
 
 
 class PgLinks:

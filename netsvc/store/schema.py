@@ -135,7 +135,6 @@ def upgrade(link: Link, now: int, before: Callable[[int], None]) -> list[int]:
                 "INSERT INTO schema_version (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
                 (migration.version, migration.name, migration.checksum, now),
             )
-            tx.put_chunks(())
             link.commit()
         except Exception:
             link.rollback()

@@ -8,6 +8,7 @@ folder the same code runs on two databases in memory.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READ_S = 5.0
+SMALL = 64 << 10
+"""Bodies up to so many octets are accepted in queue.db, by the same fsync as their rows, and moved to body.db later."""
+STAGE_BYTES = 32 << 20
+"""So many octets of them may wait for a quiet moment."""
 STREAM_BYTES = 16 << 20
 """Streamed pieces are committed at the latest when they are so many octets together."""
 _FULL = {sqlite3.SQLITE_FULL}
@@ -35,6 +40,14 @@ _BROKEN = {
     sqlite3.SQLITE_INTERRUPT,
     sqlite3.SQLITE_PERM,
 }
+
+_NEW = """
+SELECT json_group_array(id), coalesce(sum(octets), 0), json_group_array(id) FILTER (WHERE live)
+FROM (SELECT n.blob_id AS id, length(n.data) AS octets, coalesce(b.refs > 0, 0) AS live
+  FROM (SELECT blob_id, data FROM blob_new ORDER BY blob_id LIMIT ?) n LEFT JOIN blob b ON b.id = n.blob_id)
+"""
+MOVE = 512
+"""Small bodies moved at once."""
 
 _QUEUE_PRAGMAS = ("synchronous=FULL", "cache_size=-32000", "temp_store=MEMORY", "journal_size_limit=67108864")
 _BODY_PRAGMAS = ("synchronous=FULL", "cache_size=-8000", "journal_size_limit=67108864")
@@ -64,6 +77,10 @@ class SqliteLink:
         self.chunks: list[tuple[int, int, bytes]] = []
         self.drops: list[int] = []
         self.body_due = False
+        self.small = 0 if shared else SMALL
+        self.staged = 1
+        """Octets of small bodies not yet moved to body.db, about; 1: nobody has looked."""
+        self._moved: list[int] = []
         self._dirty = False
         self.fault: Fault | None = None
 
@@ -122,6 +139,8 @@ class SqliteLink:
             return SqliteTx(self, now)
         self._forget_bodies()
         queue.execute("BEGIN IMMEDIATE")
+        if self._moved:
+            self._forget_moved(queue)
         if self.fault:
             self.fault("begin")
         return SqliteTx(self, now)
@@ -140,6 +159,7 @@ class SqliteLink:
         if self.fault:
             self.fault("commit")
         self.queue.execute("COMMIT")
+        self._moved = []
         self._dirty = True
 
     def _put_bodies(self) -> None:
@@ -148,7 +168,7 @@ class SqliteLink:
         due = self.body_due or self.streamed > STREAM_BYTES
         # One statement that is to be durable needs no BEGIN and COMMIT around it.
         if not body.in_transaction and not (due and len(parts) == 1 and not self.drops):
-            body.execute("BEGIN IMMEDIATE")
+            body.execute("BEGIN")
         for part in parts:
             body.execute(chunk_text(len(part)), [value for row in part for value in row])
         for at in range(0, len(self.drops), IDS):
@@ -225,19 +245,61 @@ class SqliteLink:
         self.rollback()
         return verdict
 
-    def idle(self) -> None:
-        """Fold the logs into the files while nobody waits."""
-        if self._open is None or self._shared or not self._dirty:
-            return
-        self._dirty = False
-        for db in self._open:
+    def tidy(self) -> None:
+        """Move some small bodies when too many wait."""
+        if self.staged > STAGE_BYTES and not self._moved:
             try:
-                if db.in_transaction:
-                    db.execute("COMMIT")
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except sqlite3.Error:  # a reader is in the way: next time
-                self._dirty = True
-        self.streamed = 0
+                self._move()
+            except sqlite3.Error:  # they can stay; the next batch tells what is wrong with the disk
+                self.rollback()
+
+    def _move(self) -> None:
+        """Copy a slice of small bodies to body.db, durably; the next transaction deletes them from queue.db.
+
+        Those nobody refers to any more are not copied.
+        """
+        queue, body = self._pair()
+        if body.in_transaction:
+            body.execute("COMMIT")  # what is being streamed: an open transaction would hold on to queue.db
+            self.streamed = 0
+        found = queue.execute(_NEW, (MOVE,)).fetchall()
+        ids, octets, live = (json.loads(found[0][0]), found[0][1], json.loads(found[0][2]))
+        if live:
+            marks = ",".join("?" * len(live))
+            body.execute(
+                "INSERT OR REPLACE INTO main.blob_chunk (blob_id, n, data)"  # noqa: S608  marks only
+                f" SELECT blob_id, 0, data FROM q.blob_new WHERE blob_id IN ({marks})",
+                live,
+            )
+        self._moved = ids
+        self.staged = max(self.staged - octets, 1) if ids else 0
+
+    def _forget_moved(self, queue: sqlite3.Connection) -> None:
+        marks = ",".join("?" * len(self._moved))
+        queue.execute(f"DELETE FROM blob_new WHERE blob_id IN ({marks})", self._moved)  # noqa: S608  marks only
+
+    def idle(self) -> bool:
+        """Move small bodies to where they stay, then fold the logs into the files."""
+        if self._open is None or self._shared:
+            return False
+        try:
+            if self._moved:
+                self.begin(0)
+                self.commit()
+            if self.staged:
+                self._move()
+                return True
+            if self._dirty:
+                self._dirty = False
+                for db in self._open:
+                    if db.in_transaction:
+                        db.execute("COMMIT")
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self.streamed = 0
+        except (sqlite3.Error, OSError):  # a reader is in the way, or the disk is full: next time
+            self._dirty = True
+            self.rollback()
+        return False
 
 
 def connect_file(folder: Path, *, writing: bool) -> Connections:
@@ -254,6 +316,8 @@ def connect_file(folder: Path, *, writing: bool) -> Connections:
             db.execute(f"PRAGMA {pragma}")
         db.execute(f"PRAGMA wal_autocheckpoint={4000 if writing else 0}")
         pair.append(db)
+    if writing:
+        pair[1].execute("ATTACH DATABASE ? AS q", (str(folder / "queue.db"),))
     return pair[0], pair[1]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from netsvc.store.tx import FILED, SqlRow, Table
+from netsvc.store.tx import FILED, SqlRow, Table, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,6 +72,9 @@ def _each_text(sql: str, width: int, n: int) -> str:
 def chunk_text(n: int) -> str:
     """Return the statement that writes ``n`` pieces of bodies."""
     return "INSERT OR REPLACE INTO blob_chunk (blob_id, n, data) VALUES " + ",".join(["(?,?,?)"] * n)  # noqa: S608
+
+
+BLOB_NEW = table("blob_new", "blob_id data:b")
 
 
 class SqliteTx:
@@ -158,21 +161,37 @@ class SqliteTx:
         """Insert local deliveries through a view whose trigger feeds the tables: one statement for all of them."""
         self.insert(FILED, rows)
 
-    def put_chunks(self, rows: Sequence[tuple[int, int, bytes]], *, later: bool = False) -> None:
-        """Write pieces of bodies, when the batch is committed."""
+    def put_chunks(
+        self, rows: Sequence[tuple[int, int, bytes]], *, later: bool = False, streamed: bool = False
+    ) -> None:
+        """Write pieces of bodies: small whole ones with the rows, others to body.db when the batch is committed."""
         link = self._link
-        link.chunks.extend(rows)
+        small: list[tuple[int, bytes]] = []
+        for row in rows:
+            if row[1] == 0 and len(row[2]) <= link.small and not later:
+                small.append((row[0], row[2]))
+                link.staged += len(row[2])
+            else:
+                link.chunks.append(row)
+        if small:
+            self.insert(BLOB_NEW, small, "ON CONFLICT (blob_id) DO NOTHING")
         if later:
             link.streamed += sum(len(row[2]) for row in rows)
-        else:
+        elif streamed or link.chunks:
             link.body_due = True
 
     def drop_chunks(self, blob_ids: Sequence[int]) -> None:
-        """Delete bodies, when the batch is committed."""
+        """Delete bodies."""
+        self.among("DELETE FROM blob_new WHERE blob_id {ids}", blob_ids)
         self._link.drops.extend(blob_ids)
+        self._link.body_due = True
 
     def chunk(self, blob_id: int, n: int) -> bytes | None:
-        """Return piece ``n`` of a body."""
+        """Return piece ``n`` of a body; what is not among the new ones had been moved before we looked there."""
+        if n == 0:
+            new = self._run("SELECT data FROM blob_new WHERE blob_id = ?", (blob_id,)).fetchall()
+            if new:
+                return new[0][0]  # type: ignore[no-any-return]
         found = self._link.body.execute(
             "SELECT data FROM blob_chunk WHERE blob_id = ? AND n = ?", (blob_id, n)
         ).fetchall()

@@ -138,11 +138,12 @@ class Tx(Protocol):
         """Insert local deliveries, rows of FILED: mail, history and body rows, and the mailboxes' sums and uids."""
         ...
 
-    def put_chunks(self, rows: Sequence[tuple[int, int, bytes]], *, later: bool = False) -> None:
-        """Write pieces of bodies (blob id, n, data).
+    def put_chunks(
+        self, rows: Sequence[tuple[int, int, bytes]], *, later: bool = False, streamed: bool = False
+    ) -> None:
+        """Write pieces of bodies (blob id, n, data), durable no later than this unit's rows.
 
-        They, and all streamed before, are durable no later than this unit's rows; ``later`` (streaming): no later
-        than those of a coming unit that says so by a call without it.
+        ``later``: they are streamed, and need not be durable before a unit says so by ``streamed``.
         """
         ...
 
@@ -202,8 +203,12 @@ class Link(Protocol):
         """Roll back, reconnect where needed, and say what ``error`` meant.  Never raises."""
         ...
 
-    def idle(self) -> None:
-        """Nothing has waited for a second: do what is better done now.  Never raises."""
+    def tidy(self) -> None:
+        """Do a little of what must not pile up, after a batch.  Never raises."""
+        ...
+
+    def idle(self) -> bool:
+        """Do a little of what is better done when nothing waits; True: there is more.  Never raises."""
         ...
 
 

@@ -165,6 +165,16 @@ class House:
         )
         return (kept, reasons), (true, true_reasons)
 
+    def bodies(self):
+        """The ids of all bodies there are pieces of, wherever they are."""
+
+        def work(tx):
+            new = tx.rows("SELECT blob_id FROM blob_new") if tx.dialect == "sqlite" else []
+            return sorted({*tx.chunk_blobs(0, 1000), *(row[0] for row in new)})
+
+        self.run(self.engine.write(lambda tx: tx.put_chunks((), streamed=True), 2))
+        return self.run(self.engine.read(work))
+
     def read_all(self, reader):
         out = b""
         while piece := self.run(reader.read()):
