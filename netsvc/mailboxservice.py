@@ -11,18 +11,19 @@ does not: the content, of which it looks at the header section and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from netsvc.interfaces import IMailboxService, ISubmission
 from netsvc.mail import reply
 from netsvc.mail.envelope import Envelope, Recipient
 from netsvc.mail.header import MAX_HEADER, HeaderScan
-from netsvc.mail.message import FLAG_8BIT, Hop, Kind, LocalDelivery, MailboxRef, Message, NewDelivery
+from netsvc.mail.message import FLAG_8BIT, Hop, Kind, LocalDelivery, MailboxRef, Message, NewDelivery, Resolution
 from netsvc.mail.reply import Reply, ReplyError
 from netsvc.mail.trace import received, return_path
+from netsvc.records import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,21 @@ if TYPE_CHECKING:
 
 MAX_HOPS = 50
 """Received fields a message may carry; more is a loop (RFC 5321 6.3)."""
+
+
+T = TypeVar("T")
+
+
+def at_once(asked: Deferred[Any], kind: type[T]) -> T | None:
+    """Return the answer that ``asked`` has already, None when it has none of that ``kind`` yet.
+
+    Most answers are in a cache; a turn through the Deferred would cost more than finding them.
+    """
+    if asked.called:
+        answer = getattr(asked, "result", None)
+        if isinstance(answer, kind):
+            return answer
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,37 +107,58 @@ class MailboxService:
             return succeed(reply.MESSAGE_TOO_LARGE.fill(limit=limit))
         if not self._at["mail"]:
             return succeed(reply.SENDER_OK)
-        envelope = Envelope(session, reverse_path)
-        return Deferred.fromCoroutine(self._ask("mail", session, envelope, reply.SENDER_OK))
+        return self._ask("mail", Envelope(session, reverse_path), reply.SENDER_OK)
 
     def verify_recipient(
         self, session: SessionFacts, forward_path: Address, params: Mapping[str, str]
     ) -> Deferred[Reply]:
         """See IMailboxService.  What no policy accepts is not relayed."""
         del params  # the grammar allows none yet
-        envelope = Envelope(session, recipients=(Recipient(forward_path),))
-        return Deferred.fromCoroutine(self._ask("rcpt", session, envelope, reply.RELAY_DENIED))
+        return self._ask("rcpt", Envelope(session, recipients=(Recipient(forward_path),)), reply.RELAY_DENIED)
 
-    async def _ask(self, stage: str, session: SessionFacts, envelope: Envelope, otherwise: Reply) -> Reply:
-        for policy in self._at[stage]:
-            verdict = await policy.check(stage, session, envelope)
-            if verdict.action in {"reject", "defer"}:
-                answer = verdict.reply or reply.TRANSACTION_FAILED
-                recipient = str(envelope.recipients[-1].address) if envelope.recipients else ""
-                self.logbook.event(
-                    "smtp.refused",
-                    session=session.id,
-                    peer=session.peer,
-                    stage=stage,
-                    sender=str(envelope.reverse_path),
-                    rcpt=recipient,
-                    code=answer.code,
-                    why=verdict.why,
-                )
-                return answer
-            if verdict.action == "accept":
-                return verdict.reply or otherwise
-        return otherwise
+    def _ask(self, stage: str, envelope: Envelope, otherwise: Reply) -> Deferred[Reply]:
+        """Ask the policies of ``stage`` in turn; the first opinion counts."""
+        for n, policy in enumerate(self._at[stage]):
+            asked = policy.check(stage, envelope.session, envelope)
+            verdict = at_once(asked, Verdict)
+            if verdict is None:
+                return Deferred.fromCoroutine(self._ask_on(stage, envelope, otherwise, (n, asked)))
+            answer = self._judge(stage, envelope, otherwise, verdict)
+            if answer is not None:
+                return succeed(answer)
+        return succeed(otherwise)
+
+    async def _ask_on(
+        self, stage: str, envelope: Envelope, otherwise: Reply, waiting: tuple[int, Deferred[Verdict]]
+    ) -> Reply:
+        """Go on where a policy could not answer at once."""
+        n, asked = waiting
+        answer = self._judge(stage, envelope, otherwise, await asked)
+        for policy in self._at[stage][n + 1 :]:
+            if answer is not None:
+                break
+            answer = self._judge(stage, envelope, otherwise, await policy.check(stage, envelope.session, envelope))
+        return answer or otherwise
+
+    def _judge(self, stage: str, envelope: Envelope, otherwise: Reply, verdict: Verdict) -> Reply | None:
+        """Return the reply a verdict asks for, None when it is no opinion."""
+        if verdict.action == "accept":
+            return verdict.reply or otherwise
+        if verdict.action not in {"reject", "defer"}:
+            return None
+        answer = verdict.reply or reply.TRANSACTION_FAILED
+        session = envelope.session
+        self.logbook.event(
+            "smtp.refused",
+            session=session.id,
+            peer=session.peer,
+            stage=stage,
+            sender=str(envelope.reverse_path),
+            rcpt=str(envelope.recipients[-1].address) if envelope.recipients else "",
+            code=answer.code,
+            why=verdict.why,
+        )
+        return answer
 
     def submit(self, envelope: Envelope) -> Submission:
         """See IMailboxService."""
@@ -158,23 +195,42 @@ class Submission:
 
     def commit(self) -> Deferred[int]:
         """See ISubmission."""
-        return Deferred.fromCoroutine(self._commit())
-
-    async def _commit(self) -> int:
         if self._state != "open":
-            raise ReplyError(reply.TRANSACTION_FAILED, f"commit of a submission that is {self._state}")
+            return fail(ReplyError(reply.TRANSACTION_FAILED, f"commit of a submission that is {self._state}"))
+        asked = [self._service.directory.resolve(r.address) for r in self._envelope.recipients]
+        found = [at_once(each, Resolution) for each in asked]
+        if None in found:
+            return Deferred.fromCoroutine(self._commit_on(asked))
+        try:
+            return self._accept([resolution for resolution in found if resolution])
+        except ReplyError as error:
+            return fail(error)
+
+    async def _commit_on(self, asked: Sequence[Deferred[Resolution]]) -> int:
+        """Go on where the directory could not answer at once."""
+        try:
+            found = [await each for each in asked]
+        except BaseException:
+            self.abort()
+            raise
+        return await self._accept(found)
+
+    def _accept(self, found: Sequence[Resolution]) -> Deferred[int]:
+        """Hand the message to the spool, or raise ReplyError with nothing kept."""
         try:
             self._check_header()
-            message, deliveries, local = await self._rows()
+            message, deliveries, local = self._rows(found)
         except BaseException:
             self.abort()
             raise
         self._state = "committed"
-        await self._service.spool.accept(message, self._body, deliveries, local)
+        return self._service.spool.accept(message, self._body, deliveries, local).addCallback(self._accepted, message)
+
+    def _accepted(self, number: int, message: Message) -> int:
         session = self._envelope.session
         self._service.logbook.event(
             "message.accepted",
-            id=message.id,
+            id=number,
             session=session.id,
             peer=session.peer,
             sender=message.sender,
@@ -182,7 +238,7 @@ class Submission:
             size=message.size,
             msgid=message.msgid,
         )
-        return self.id
+        return number
 
     def _check_header(self) -> None:
         self._scan.close()
@@ -191,7 +247,7 @@ class Submission:
         if self._scan.hops > MAX_HOPS:
             raise ReplyError(reply.MAIL_LOOP, f"{self._scan.hops} Received fields")
 
-    async def _rows(self) -> tuple[Message, list[NewDelivery], list[LocalDelivery]]:
+    def _rows(self, found: Sequence[Resolution]) -> tuple[Message, list[NewDelivery], list[LocalDelivery]]:
         service, envelope = self._service, self._envelope
         now = service.spool.now()
         trace = received(envelope, self.id, now)
@@ -200,8 +256,7 @@ class Submission:
         local: list[LocalDelivery] = []
         seen: set[object] = set()
         n = 0
-        for recipient in envelope.recipients:
-            resolution = await service.directory.resolve(recipient.address)
+        for recipient, resolution in zip(envelope.recipients, found, strict=True):
             rcpt = str(recipient.address)
             targets: list[MailboxRef | str] = [*resolution.mailboxes, *resolution.forwards]
             if not resolution.local:

@@ -45,14 +45,15 @@ class HeaderScan:
         """Take the next piece of content; cheap once ``done``."""
         if self.done:
             return
-        end = (self._tail + data).find(b"\r\n\r\n")
-        if end >= 0:
-            self._pieces.append(data[: max(end + 2 - len(self._tail), 0)])
+        seam = (self._tail + data[:3]).find(b"\r\n\r\n")  # an end that begins in what came before
+        end = seam - len(self._tail) if seam >= 0 else data.find(b"\r\n\r\n")
+        if seam >= 0 or end >= 0:
+            self._pieces.append(data[: max(end + 2, 0)])
             self.close()
             return
         self._pieces.append(data)
         self._size += len(data)
-        self._tail = (self._tail + data)[-3:]
+        self._tail = (self._tail + data[-3:])[-3:]
         if self._size > MAX_HEADER:
             self.too_long = True
             self.close()

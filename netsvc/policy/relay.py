@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
+from netsvc.mail.message import Resolution
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from netsvc.interfaces import IDirectory, ISite
     from netsvc.mail.envelope import Envelope, SessionFacts
-    from netsvc.mail.message import Resolution
     from netsvc.settings import SiteSettings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -105,4 +105,8 @@ class RecipientRule:
                 return _ACCEPT
             return _DENIED
 
-        return self._directory.resolve(address).addCallback(judge)
+        asked = self._directory.resolve(address)
+        known = getattr(asked, "result", None) if asked.called else None
+        if isinstance(known, Resolution):  # from the directory's cache: no turn through the Deferred
+            return succeed(judge(known))
+        return asked.addCallback(judge)
