@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
 from zope.interface import implementer
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from netsvc.mail.reply import Reply
     from netsvc.smtpd.factory import SmtpFactory
     from netsvc.smtpd.outlet import Transport
+
+WIDE_READ = 256 << 10
+"""Octets read at once from a client that has shown that it sends much."""
 
 MIN_PROGRESS = 30_000
 """Octets of content that are worth another ``data_timeout``: 100 a second."""
@@ -121,6 +125,8 @@ class SmtpConnection:
         length = len(data)
         self._entry.octets += length
         self._octets += length
+        if length == FileDescriptor.bufferSize and isinstance(self._transport, FileDescriptor):
+            self._transport.bufferSize = WIDE_READ  # there is more: take it in fewer turns of the reactor
         dialogue = self._dialogue
         dialogue.session.receive_data(data)
         if not (dialogue.awaiting or self._outlet.full):

@@ -200,3 +200,30 @@ def test_a_stuffer_says_nothing_of_nothing():
     assert stuffer.push(b"\r") == b""
     assert stuffer.push(b"\n") == b"\r\n"
     assert stuffer.finish() == b".\r\n"
+
+
+NOTABLE = [b"\r\n.", b"\r\n..", b"\n", b"\r", b"\0", b"\r\r\n", b"\n.\r\n", b"\r\n.\r", b"\r.\r\n", b""]
+
+
+@pytest.mark.parametrize("bare_newline", ["reject", NORMALIZE])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_long_chunk_is_read_as_short_ones_are(seed, bare_newline):
+    """Long chunks are looked at in another way: the same content and the same fault must come of it."""
+    rng = random.Random(seed)
+    for _ in range(40):
+        lines = [b"x" * rng.randrange(120) for _ in range(rng.choice([10, 300, 900]))]
+        for _ in range(rng.randrange(3)):
+            at = rng.randrange(len(lines))
+            lines[at] = lines[at][:40] + rng.choice(NOTABLE) + lines[at][40:]
+        wire = b"\r\n".join(lines) + b"\r\n.\r\nQUIT\r\n"
+        cut = rng.randrange(len(wire))
+        whole, short, two = (
+            receive(chunks, bare_newline=bare_newline)
+            for chunks in ([wire], [wire[i : i + 777] for i in range(0, len(wire), 777)], [wire[:cut], wire[cut:]])
+        )
+        for other in (short, two):
+            assert other[0].fault == whole[0].fault
+            assert other[2] == whole[2]
+            if whole[0].fault is None:
+                assert other[1] == whole[1]
+                assert other[0].size == whole[0].size
