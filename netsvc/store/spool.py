@@ -76,6 +76,8 @@ class Spool:
     def __init__(self, engine: Engine) -> None:
         """Stand on ``engine``, not yet open."""
         self._engine = engine
+        self._clock = engine.clock
+        self._ids = engine.ids
         self._dests = Dests(engine.new_ids)
         self._reasons = Reasons()
         engine.when_undone(self._dests.forget)
@@ -92,11 +94,11 @@ class Spool:
 
     def now(self) -> int:
         """Return the store's clock."""
-        return self._engine.now()
+        return self._clock.now()
 
     def new_id(self) -> int:
         """Return a fresh id."""
-        return self._engine.new_id()
+        return self._ids.one()
 
     def body(self) -> BodyWriter:
         """Begin to receive a body."""

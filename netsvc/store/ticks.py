@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
+from time import monotonic_ns
 
 from netsvc.mail.ids import EPOCH_MS, make_id
 
 HOUR = 3_600_000
+LAST = 4095
+"""The last sequence number of a millisecond."""
 SLEW = 0.1
 """How much slower the clock may run to let a slower one catch up."""
 
@@ -24,7 +27,7 @@ def wall() -> int:
 
 
 def _mono() -> int:
-    return time.monotonic_ns() // 1_000_000
+    return monotonic_ns() // 1_000_000
 
 
 class Clock:
@@ -40,7 +43,7 @@ class Clock:
 
     def now(self) -> int:
         """Return the time; never less than before."""
-        t = self._base + _mono()
+        t = self._base + monotonic_ns() // 1_000_000
         if t < self._last:
             return self._last
         self._last = t
@@ -89,7 +92,17 @@ class Ids:
 
     def one(self) -> int:
         """Return a fresh id."""
-        return self.many(1)[0]
+        with self._lock:
+            now = self._clock.now()
+            if now > self._ms:
+                self._ms = now
+                self._next = 0
+            elif self._next > LAST:
+                self._ms += 1
+                self._next = 0
+            number = self._next
+            self._next += 1
+            return make_id(self._ms, self._node, number)
 
     def many(self, n: int) -> list[int]:
         """Return ``n`` fresh ids, rising."""
@@ -100,10 +113,10 @@ class Ids:
                 self._ms = now
                 self._next = 0
             while n:
-                if self._next > 4095:
+                if self._next > LAST:
                     self._ms += 1
                     self._next = 0
-                take = min(n, 4096 - self._next)
+                take = min(n, LAST + 1 - self._next)
                 first = make_id(self._ms, self._node, self._next)
                 out.extend(range(first, first + take))
                 self._next += take

@@ -337,6 +337,8 @@ def test_ids_rise_whatever_the_clock_does():
     assert all((number >> 12) & 1023 == 5 for number in many)
     clock.set(1_600_000_000_000)
     assert ids.one() > many[-1]
+    singles = [ids.one() for _ in range(10_000)]
+    assert singles == sorted(set(singles))
     ids.start(5, (1_800_000_000_000 - 1_577_836_800_000) << 22)
     assert id_time(ids.one()) > 1_800_000_000_000
 
