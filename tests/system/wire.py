@@ -272,9 +272,9 @@ def without_trace(content):
     first, rest = content.split(CRLF, 1)
     assert rest.startswith(b"Received:"), rest[:80]
     cut = 0
-    while True:  # the field goes on while lines begin with a blank
+    while True:  # our field ends with its date; content may begin with a blank of its own
         cut = rest.index(CRLF, cut) + 2
-        if rest[cut : cut + 1] not in (b" ", b"\t"):
+        if rest[:cut].endswith(b" +0000\r\n"):
             return first + CRLF + rest[:cut], rest[cut:]
 
 
