@@ -9,11 +9,14 @@ import re
 import threading
 from collections import Counter
 
+import pytest
+
 from tests.system.service import SITE
 from tests.system.wire import Smtp, send
 
 KILLS = int(os.environ.get("NETSVC_KILLS", "6"))
 CLIENTS = 8
+pytestmark = pytest.mark.timeout(120 + 20 * KILLS)
 MARK = re.compile(rb"^X-Mark: (\S+)", re.MULTILINE)
 
 
