@@ -35,6 +35,10 @@ class Reactor(Protocol):
         """Call in the reactor's thread."""
         ...
 
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: A002
+        """Call after ``delay`` seconds; 0: at the end of this turn."""
+        ...
+
 
 class Engine:
     """One database: its threads, clock and ids.  ``node_id`` and ``epoch`` are set while the store is opened."""
@@ -52,6 +56,7 @@ class Engine:
         self._inline: Batches | None = None
         self._inline_reader: Link | None = None
         self._lanes: list[Lane] = []
+        self._pending: list[Unit] = []
         self._batches: list[Batches] = []
         self._readers: Readers | None = None
         self._forgets: list[Callable[[], None]] = []
@@ -156,6 +161,8 @@ class Engine:
             deferred.callback(None)
             return deferred
         self._closed = True
+        if self._pending:
+            self._hand_over()
         if self._inline is not None:
             self._inline.link.close()
             self.links.release()
@@ -197,9 +204,26 @@ class Engine:
         elif self._inline is not None:
             fire(self._inline.run([unit]))
         else:
-            # With two lanes (PostgreSQL) accepting does not wait for settling and leasing.
-            self._lanes[0 if unit.priority == ACCEPT else -1].put(unit)
+            if not self._pending:
+                self._reactor.callLater(0, self._hand_over)
+            self._pending.append(unit)
         return unit.deferred
+
+    def _hand_over(self) -> None:
+        """Give the writers what one turn of the reactor brought, at its end: they wake once, and to a whole group.
+
+        Nothing waits longer for it: before the turn ends the reactor has the interpreter's lock anyway.
+        """
+        pending, self._pending = self._pending, []
+        if len(self._lanes) == 1:
+            self._lanes[0].put(pending)
+            return
+        # With two lanes (PostgreSQL) accepting does not wait for settling and leasing.
+        accepts = [unit for unit in pending if unit.priority == ACCEPT]
+        others = [unit for unit in pending if unit.priority != ACCEPT]
+        for lane, units in ((self._lanes[0], accepts), (self._lanes[1], others)):
+            if units:
+                lane.put(units)
 
     def read(self, work: Callable[[Tx], T]) -> Deferred[T]:
         """Run ``work`` on a reader, in one snapshot -> Deferred of what it returns.

@@ -169,7 +169,7 @@ class Lane:
         """Name the thread; ``batches`` is only ever run there."""
         self._batches = batches
         self._outbox = outbox
-        self._inbox: SimpleQueue[Unit | None] = SimpleQueue()
+        self._inbox: SimpleQueue[list[Unit] | None] = SimpleQueue()
         self._ready: tuple[deque[Unit], ...] = (deque(), deque(), deque())
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -178,9 +178,9 @@ class Lane:
         """Begin."""
         self._thread.start()
 
-    def put(self, unit: Unit) -> None:
-        """Hand a unit over; from any thread."""
-        self._inbox.put(unit)
+    def put(self, units: list[Unit]) -> None:
+        """Hand units over; from any thread."""
+        self._inbox.put(units)
 
     def stop(self) -> None:
         """End after all that was handed over before."""
@@ -190,10 +190,11 @@ class Lane:
         """Wait for the end, off the reactor thread or when it is known to be near."""
         self._thread.join(seconds)
 
-    def _sort(self, unit: Unit | None) -> None:
-        if unit is None:
+    def _sort(self, units: list[Unit] | None) -> None:
+        if units is None:
             self._closing = True
-        else:
+            return
+        for unit in units:
             self._ready[unit.priority].append(unit)
 
     def _loop(self) -> None:

@@ -31,6 +31,17 @@ class Pump(Clock):
     def callFromThread(self, call, *args, **kwargs):
         self.foreign.put((call, args, kwargs))
 
+    def callLater(self, delay, call, *args, **kwargs):
+        if delay:
+            return super().callLater(delay, call, *args, **kwargs)
+        self.callFromThread(call, *args, **kwargs)
+
+    def turn(self):
+        """Make the calls that wait."""
+        for _ in range(self.foreign.qsize()):
+            call, args, kwargs = self.foreign.get()
+            call(*args, **kwargs)
+
     def wait(self, deferred, seconds=30):
         """Return what ``deferred`` (or a coroutine) fires with; raise what it fails with."""
         if not isinstance(deferred, Deferred):

@@ -38,6 +38,8 @@ class Gate:
         self._entered = threading.Event()
         self.lanes = house.engine.links.lanes
         self.held = [house.engine.write(self._wait, priority) for priority in (ACCEPT, SETTLE)[: self.lanes]]
+        self._pump = house.pump
+        house.pump.turn()
         if house.url != "memory":
             assert self._entered.wait(5)
 
@@ -46,6 +48,7 @@ class Gate:
         self._event.wait(10)
 
     def open(self):
+        self._pump.turn()
         self._event.set()
 
 
