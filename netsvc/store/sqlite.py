@@ -74,6 +74,7 @@ class SqliteLink:
         self._marks = (0, 0)
         self.generation = 0
         self.streamed = 0
+        self._streaming = False  # pieces of messages not yet accepted are in an open transaction of body.db
         self.chunks: list[tuple[int, int, bytes]] = []
         self.drops: list[int] = []
         self.body_due = False
@@ -174,9 +175,11 @@ class SqliteLink:
         for at in range(0, len(self.drops), IDS):
             ids = self.drops[at : at + IDS]
             body.execute(f"DELETE FROM blob_chunk WHERE blob_id IN ({','.join('?' * len(ids))})", ids)  # noqa: S608
-        if due and body.in_transaction:
+        self._streaming = body.in_transaction
+        if due and self._streaming:
             body.execute("COMMIT")
         if due:
+            self._streaming = False
             self.streamed = 0
 
     def rollback(self) -> None:
@@ -194,9 +197,19 @@ class SqliteLink:
             self._lose()
 
     def _lose(self) -> None:
+        self._lose_streams()
+        self.close()
+
+    def _lose_streams(self) -> None:
+        """Have all who streamed told, when their messages are to be accepted, that what they sent has gone."""
         self.generation += 1
         self.streamed = 0
-        self.close()
+        self._streaming = False
+
+    def _look_at_streams(self) -> None:
+        """Notice that SQLite has ended body.db's transaction by itself, as it may when the disk is full."""
+        if self._streaming and self._open is not None and not self._open[1].in_transaction:
+            self._lose_streams()
 
     def savepoint(self) -> None:
         """Set the savepoint of one unit."""
@@ -238,10 +251,9 @@ class SqliteLink:
             self._lose()
             return verdict
         if committing and self.body.in_transaction:
-            # What was streamed before goes with it; who streamed it is told when the message is to be accepted.
-            self.generation += 1
-            self.streamed = 0
+            self._lose_streams()
             self.body.execute("ROLLBACK")
+        self._look_at_streams()
         self.rollback()
         return verdict
 
@@ -251,6 +263,7 @@ class SqliteLink:
             try:
                 self._move()
             except sqlite3.Error:  # they can stay; the next batch tells what is wrong with the disk
+                self._look_at_streams()
                 self.rollback()
 
     def _move(self) -> None:
@@ -261,6 +274,7 @@ class SqliteLink:
         queue, body = self._pair()
         if body.in_transaction:
             body.execute("COMMIT")  # what is being streamed: an open transaction would hold on to queue.db
+            self._streaming = False
             self.streamed = 0
         found = queue.execute(_NEW, (MOVE,)).fetchall()
         ids, octets, live = (json.loads(found[0][0]), found[0][1], json.loads(found[0][2]))
@@ -295,9 +309,11 @@ class SqliteLink:
                     if db.in_transaction:
                         db.execute("COMMIT")
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._streaming = False
                 self.streamed = 0
         except (sqlite3.Error, OSError):  # a reader is in the way, or the disk is full: next time
             self._dirty = True
+            self._look_at_streams()
             self.rollback()
         return False
 

@@ -132,6 +132,67 @@ def test_a_disk_that_fills_while_streaming(make_house):
     assert house.bodies() == []
 
 
+def test_a_disk_that_fills_under_somebody_elses_stream(make_house):
+    """SQLite may end the transaction by itself, and with it go the pieces of all who stream."""
+    house = make_house("sqlite")
+    box = house.mailbox()
+    data = content(3 * CHUNK + 100)
+    first = fed(house, data)
+    house.run(first.drained())
+    link = house.engine._batches[0].link
+    pages = house.run(house.engine.write(lambda tx: link.body.execute("PRAGMA page_count").fetchone()[0]))
+    house.run(house.engine.write(lambda tx: link.body.execute(f"PRAGMA max_page_count={pages + 3}").fetchall()))
+    second = fed(house, content(CHUNK + 1), CHUNK)
+    house.run(second.drained())
+    assert second.error.full
+    assert not link.body.in_transaction
+    house.run(house.engine.write(lambda tx: link.body.execute("PRAGMA max_page_count=1000000").fetchall()))
+    error = house.fails(house.spool.accept(house.message(len(data)), first, [], [house.local(box)]), ReplyError)
+    assert error.reply.code == 451
+    assert house.value("SELECT count(*) FROM mail") == 0
+
+
+@pytest.mark.parametrize("when", ["idle", "tidy"])
+def test_a_disk_that_fills_while_a_stream_is_made_durable(make_house, when):
+    house = make_house("sqlite")
+    box = house.mailbox()
+    data = content(3 * CHUNK + 100)
+    writer = fed(house, data)
+    house.run(writer.drained())
+    link = house.engine._batches[0].link
+
+    class Failing:
+        """A connection whose COMMIT fails and ends the transaction, as SQLITE_FULL can."""
+
+        def __init__(self, real):
+            self.real = real
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+        def execute(self, sql, *args):
+            if sql == "COMMIT":
+                self.real.execute("ROLLBACK")
+                raise sqlite_error(sqlite3.SQLITE_FULL)
+            return self.real.execute(sql, *args)
+
+    def work(tx):
+        real = link._open
+        link.staged, link._dirty = (1 << 30 if when == "tidy" else 0), True
+        link._open = (real[0], Failing(real[1]))
+        try:
+            if when == "tidy":
+                real[0].execute("COMMIT")
+            getattr(link, when)()
+        finally:
+            link._open, link.staged = real, 0
+            if not real[0].in_transaction:
+                real[0].execute("BEGIN IMMEDIATE")
+
+    house.run(house.engine.write(work))
+    house.fails(house.spool.accept(house.message(len(data)), writer, [], [house.local(box)]), ReplyError)
+
+
 def test_a_failing_neighbour_does_not_harm_what_is_streamed(make_house):
     house = make_house("sqlite")
     box = house.mailbox()
