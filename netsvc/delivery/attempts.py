@@ -71,6 +71,7 @@ class Attempts:
         lane.key = first.dest_key
         self._under_way += 1
         attempt = maybeDeferred(self.agent(first).attempt, hop, first, rows, None)
+        attempt.addCallback(_checked, rows)
         attempt.addErrback(self._broken, rows)
         attempt.addCallback(self._done, lane, rows)
         attempt.addErrback(lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="an attempt"))
@@ -92,17 +93,29 @@ class Attempts:
         """Set when to try again, or that the time is over; make the reports this calls for."""
         now = self._ground.spool.now()
         decided = [self._decided(now, row, outcome) for row, outcome in zip(rows, outcomes, strict=True)]
+        whole = True
         while True:
             try:
                 decided, reports = await self._reports.make(rows, decided)
                 break
             except Exception:  # noqa: BLE001 - the directory's errors are its own; an end without its report is a loss
                 self._ground.logbook.failure("delivery.fault", None, what="making a report", msg=rows[0].message_id)
+                if whole:
+                    rows, decided, whole = *self._without_delivered(rows, decided), False
                 if self._stopping:
                     decided, reports = [Outcome(row.id, Result.RELEASED, due_at=now) for row in rows], []
                     break
                 await deferLater(self._ground.reactor, REPORT_PAUSE)
         self._finish(rows, decided, reports)
+
+    def _without_delivered(self, rows: list[Leased], outcomes: list[Outcome]) -> tuple[list[Leased], list[Outcome]]:
+        """Settle what has been delivered: it must not wait, nor be forgotten, for a report about the others (T34)."""
+        pairs = list(zip(rows, outcomes, strict=True))
+        done = [(row, out) for row, out in pairs if out.result is Result.DELIVERED]
+        if done:
+            self._came([row for row, _ in done], [out for _, out in done], [])
+        rest = [(row, out) for row, out in pairs if out.result is not Result.DELIVERED]
+        return [row for row, _ in rest], [out for _, out in rest]
 
     def _decided(self, now: int, row: Leased, outcome: Outcome) -> Outcome:
         settings: SiteSettings = self._ground.site.current
@@ -133,7 +146,8 @@ class Attempts:
                 ground.logbook.event(
                     "delivery.destination_down", destination=lane.key, why=outcome.reply, until_ms=lane.dead_until
                 )
-                self._tell(ground.spool.destination_failed(lane.dest_id, lane.dead_until, outcome))
+                telling = ground.spool.destination_failed(lane.dest_id, lane.dead_until, outcome)
+                self._tell(telling.addCallback(lambda _: lane.known()))
             return
         answered = outcome.result is not Result.RELEASED and outcome.fault is not Fault.ROUTING
         if answered and (lane.streak or not lane.proved):
@@ -155,3 +169,10 @@ class Attempts:
         else:
             done.callback(None)
         await DeferredList([self._smtp.stop(), done])
+
+
+def _checked(outcomes: Sequence[Outcome], rows: list[Leased]) -> Sequence[Outcome]:
+    """Return what an agent answered.  Raises ValueError when it is not one outcome a recipient, in order."""
+    if [outcome.delivery_id for outcome in outcomes] != [row.id for row in rows]:
+        raise ValueError("a delivery agent did not answer for each recipient")
+    return outcomes

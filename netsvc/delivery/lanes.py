@@ -54,6 +54,10 @@ class Lane:
             self.allow = max(self.allow // 2, FEW)
         return True
 
+    def known(self) -> None:
+        """Note that the store knows how long the destination is left alone: operators may change that there."""
+        self.dead_until = 0
+
     def failed(self) -> None:
         """Note that a connection could not be made: begin small again."""
         self.streak += 1

@@ -147,7 +147,12 @@ class DeliveryService(Service):
                 return
             rows = await self.spool.lease(wants)
             more = self._rest_of_messages(rows, wants)
-            self._take([*rows, *await self.spool.lease(more)] if more else rows)
+            try:
+                rest = await self.spool.lease(more) if more else []
+            except BaseException:
+                self._take(rows)  # they are ours, whatever became of the others
+                raise
+            self._take([*rows, *rest])
             if len(rows) < sum(n for _, n in wants):
                 return
 

@@ -51,6 +51,7 @@ class FakeQueue:
         self.reports = []
         self.settles = []
         self.failed = []
+        self.dead = {}
         self.fine = []
         self.readers = []
         self.bodies = {1: [CONTENT]}
@@ -70,7 +71,10 @@ class FakeQueue:
         return make_id(self.clock, 1, self.sequence)
 
     def due(self, limit):
-        return succeed([(dest, self.clock) for dest in dict.fromkeys(r.dest_id for r in self.waiting)][:limit])
+        found = [
+            dest for dest in dict.fromkeys(r.dest_id for r in self.waiting) if self.dead.get(dest, 0) <= self.clock
+        ]
+        return succeed([(dest, self.clock) for dest in found][:limit])
 
     def lease(self, wants):
         self.leases.append(list(wants))
@@ -96,6 +100,7 @@ class FakeQueue:
 
     def destination_failed(self, dest_id, until, outcome):
         self.failed.append((dest_id, until, outcome))
+        self.dead[dest_id] = until
         return succeed(len(self.failed))
 
     def destination_ok(self, dest_id):

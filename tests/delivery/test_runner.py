@@ -1,7 +1,7 @@
 """The delivery service: lease, attempt, settle, stop, with a spool that obeys the test."""
 
 from twisted.internet import error
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -278,6 +278,18 @@ class FailureTest(ServiceCase):
         self.go(1)
         self.assertEqual(self.spool.fine, [7])
 
+    def test_an_operator_may_try_a_dead_destination(self):
+        self.make(*[row(id=n, message_id=n) for n in range(1, 4)])
+        self.agent.result, self.agent.fault = Result.DEFERRED, Fault.CONNECT_REFUSED
+        self.start()
+        self.assertEqual(len(self.spool.failed), 1)
+        self.agent.result, self.agent.fault = Result.DELIVERED, Fault.NONE
+        self.spool.waiting.append(row(id=9, message_id=9))
+        self.spool.dead.clear()
+        self.spool.wakes[0]()
+        self.go(1)
+        self.assertIn((9, Result.DELIVERED), self.results())
+
     def test_released_rows_are_due_now(self):
         self.make(row(id=1))
         self.agent.result = Result.RELEASED
@@ -325,6 +337,38 @@ class FailureTest(ServiceCase):
         self.go(6)
         self.assertEqual(self.results(), [(1, Result.BOUNCED)])
         self.assertEqual(len(self.spool.reports), 1)
+
+    def test_what_was_delivered_does_not_wait_for_the_others_report(self):
+        self.make(row(id=1), row(id=2, n=2))
+        self.directory.error = StoreUnavailableError("no")
+        results = iter([Result.DELIVERED, Result.BOUNCED])
+        self.agent.outcomes = lambda rows: [Outcome(r.id, next(results), reply="words") for r in rows]
+        self.start()
+        self.assertEqual(self.results(), [(1, Result.DELIVERED)])
+        self.directory.error = None
+        self.go(6)
+        self.assertEqual(self.results(), [(1, Result.DELIVERED), (2, Result.BOUNCED)])
+        self.assertEqual(len(self.spool.reports), 1)
+        self.assertEqual(self.service.leased, {})
+
+    def test_an_agent_that_forgets_a_recipient(self):
+        self.make(row(id=1), row(id=2, n=2))
+        self.agent.outcomes = lambda rows: [Outcome(rows[0].id, Result.DELIVERED)]
+        self.start()
+        self.assertEqual(self.results(), [(1, Result.DEFERRED), (2, Result.DEFERRED)])
+
+    def test_what_was_leased_is_taken_when_leasing_more_fails(self):
+        self.make(*[row(id=n, n=n) for n in range(1, 9)])
+        lease, calls = self.spool.lease, []
+
+        def fragile(wants):
+            calls.append(wants)
+            return fail(StoreUnavailableError("no")) if len(calls) == 2 else lease(wants)
+
+        self.spool.lease = fragile
+        self.start()
+        self.assertEqual(len(self.results()), 8)
+        self.assertEqual(self.service.leased, {})
 
     def test_due_that_fails_is_asked_again(self):
         self.make()
@@ -527,6 +571,17 @@ class StopTest(ServiceCase):
         self.go(10)
         self.successResultOf(stopped)
         self.assertEqual(self.results(), [(1, Result.RELEASED)])
+
+    def test_stop_while_a_report_cannot_be_made_forgets_no_delivery(self):
+        self.make(row(id=1), row(id=2, n=2))
+        self.directory.error = StoreUnavailableError("no")
+        results = iter([Result.DELIVERED, Result.BOUNCED])
+        self.agent.outcomes = lambda rows: [Outcome(r.id, next(results), reply="words") for r in rows]
+        self.start()
+        stopped = self.service.stopService()
+        self.go(10)
+        self.successResultOf(stopped)
+        self.assertEqual(self.results(), [(1, Result.DELIVERED), (2, Result.RELEASED)])
 
     def test_stop_while_leasing(self):
         self.make(row(id=1))
