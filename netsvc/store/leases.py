@@ -2,7 +2,12 @@
 
 A row stores node and epoch; the lease is valid as long as the node's heartbeat
 is.  Attempts and crashes are counted before the attempt: ``crashes`` is set to
-0 by settling, so what it counts are attempts that ended the process.
+0 by settling, so what it counts are leases that ended with the process.
+
+Whatever ends a process is counted against all it had leased, most of it
+innocent.  So a message that would be put on hold by one more crash is suspected:
+a node leases one suspect at a time.  Who is tried alone and survives is cleared;
+who ends the process once more is known.
 """
 
 from __future__ import annotations
@@ -33,15 +38,17 @@ OPEN_DEST = "(d.paused = 0 OR (d.pause_until <> 0 AND d.pause_until <= ?)) AND d
 
 _PICK = {
     "sqlite": """
-FROM (SELECT id FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ? ORDER BY due_at, id LIMIT ?)
+FROM (SELECT id, message_id, crashes FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ?
+AND crashes < ? ORDER BY due_at, id LIMIT ?)
 """,
     # The lower bound keeps the walk off index entries that are dead but not yet vacuumed.
     "postgresql": """
-FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ?
+FROM delivery WHERE dest_id = ? AND state IN (1,3) AND due_at <= ? AND crashes < ?
 AND due_at >= coalesce((SELECT next_due FROM dest_head WHERE dest_id = ?), 0)
 ORDER BY due_at, id LIMIT ? FOR UPDATE SKIP LOCKED
 """,
 }
+_SUSPECT_ACTIVE = "SELECT 1 FROM delivery WHERE state = 2 AND lease_node = ? AND crashes >= ? LIMIT 1"
 _TAKE = (
     "UPDATE delivery SET state = 2, prev_state = state, lease_node = ?, lease_epoch = ?, lease_at = ?,"
     " attempts = attempts + 1, crashes = crashes + 1 WHERE id {ids}"
@@ -85,11 +92,19 @@ def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> li
     if not keys or not tx.value("SELECT 1 FROM node WHERE id = ? AND epoch = ? AND state = 1", node):
         return []
     ids: list[int] = []
-    pick = _PICK[tx.dialect]
+    alone = False
     for dest_id, n in sorted(wants):
-        if dest_id in keys:
-            bound = (dest_id, tx.now, n) if tx.dialect == "sqlite" else (dest_id, tx.now, dest_id, n)
-            ids.extend(row[0] for row in tx.pick("id", pick, before=bound))
+        if dest_id not in keys:
+            continue
+        found = _pick(tx, dest_id, n, CRASHES + 1)
+        suspects = [row for row in found if row[2] >= CRASHES - 1]
+        if suspects:
+            found = _pick(tx, dest_id, n, CRASHES - 1)
+            if not alone and not tx.value(_SUSPECT_ACTIVE, (node[0], CRASHES)):
+                alone = True
+                chosen = [row for row in suspects if row[1] == min(suspects)[1]]
+                found = [*chosen, *found[: n - len(chosen)]]
+        ids.extend(row[0] for row in found)
     if not ids:
         raise_heads(tx, sorted(keys))
         return []
@@ -107,6 +122,12 @@ def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> li
     raise_heads(tx, sorted(keys))
     out.sort(key=lambda leased: leased.id)
     return out
+
+
+def _pick(tx: Tx, dest_id: int, n: int, crashes: int) -> list[Any]:
+    """Return up to ``n`` (id, message id, crashes) of what is due, oldest first, with less than ``crashes``."""
+    bound = (dest_id, tx.now, crashes, n) if tx.dialect == "sqlite" else (dest_id, tx.now, crashes, dest_id, n)
+    return tx.pick("id, message_id, crashes", _PICK[tx.dialect], before=bound)
 
 
 def _leased(row: Sequence[Any], message: Sequence[Any], key: str, epoch: int) -> Leased:

@@ -332,6 +332,43 @@ def test_leases_of_a_process_that_ended_are_due_at_once(lasting):
     assert lasting.counted()[0] == lasting.counted()[1]
 
 
+def test_a_storm_of_kills_holds_no_innocent_mail(lasting):
+    """Whatever ends the process is counted against all that was leased; the last time each is tried alone."""
+    for n in range(1, 6):
+        lasting.accept(deliveries=[lasting.away(1, f"u{n}@example.com"), lasting.away(2, f"v{n}@example.com")])
+    for _ in range(2):
+        assert len(lasting.lease()) == 10
+        lasting.again()
+    first = lasting.lease()
+    assert [row.rcpt for row in first] == ["u1@example.com", "v1@example.com"]
+    lasting.accept(deliveries=[lasting.away(1, "new@example.com")])
+    assert [row.rcpt for row in lasting.lease()] == ["new@example.com"]
+    assert lasting.lease() == []
+    settle(lasting, first, Result.DELIVERED)
+    second = lasting.lease()
+    assert [row.rcpt for row in second] == ["u2@example.com", "v2@example.com"]
+    lasting.again()
+    assert lasting.rows("SELECT rcpt FROM delivery WHERE state = 4 ORDER BY n") == [
+        ("u2@example.com",),
+        ("v2@example.com",),
+    ]
+    for n in (3, 4, 5):
+        rows = lasting.lease()
+        assert {f"u{n}@example.com", f"v{n}@example.com"} <= {row.rcpt for row in rows}
+        settle(lasting, rows, Result.DELIVERED)
+    assert lasting.value("SELECT count(*) FROM delivery WHERE state <> 4") == 0
+    assert lasting.counted()[0] == lasting.counted()[1]
+
+
+def test_only_one_destination_has_a_suspect_at_a_time(lasting):
+    lasting.accept(deliveries=[lasting.away(1), lasting.away(2, "dan@example.org", "[192.0.2.10]:25")])
+    for _ in range(2):
+        assert len(lasting.lease()) == 2
+        lasting.again()
+    assert len(lasting.lease()) == 1
+    assert lasting.lease() == []
+
+
 def test_settling_forgets_the_crashes_before(lasting):
     lasting.accept(deliveries=[lasting.away()])
     lasting.lease()
