@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import re
 
+from netsvc.commands import ROLE_ORDER
+
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"?|[^\s"|]+')
 MASK = "<hidden>"
+_PLAIN = (*ROLE_ORDER, "role")
+"""What may stand behind the name in a ``user`` command; all else is taken for a password."""
 
 
-def _spans(line: str) -> list[tuple[int, int]]:
-    """Return where secrets may stand: behind ``password`` (or a beginning of it) in user and enable commands.
+def _begin(line: str) -> int | None:
+    """Return where what may be a secret begins in ``user`` and ``enable`` commands; it goes to the line's end.
 
-    Rather one too many: a line is judged by its words alone, also when it cannot be parsed.
+    Rather too much than too little: a line is judged by its words alone, also when it cannot be parsed, and
+    whatever is not one of the words that may stand there counts as a password somebody typed in the wrong place.
     """
     words = list(_WORD.finditer(line))
-    texts = [word[0].lower() for word in words]
+    texts = [word[0].strip('"').lower() for word in words]
     at = 1 if texts and texts[0].startswith("@") else 0
     if texts[at : at + 1] == ["do"]:
         at += 1
     if at >= len(texts) or not ("user".startswith(texts[at]) or "enable".startswith(texts[at])):
-        return []
-    spans = [
-        words[here + 1].span()
-        for here in range(at + 1, len(words) - 1)
-        if texts[here][:4] in {"pa", "pas", "pass"} and texts[here] != "passwd"
-    ]
-    if "enable".startswith(texts[at]) and not spans and len(words) > at + 1:
-        spans.append((words[at + 1].start(), len(line)))  # "enable SECRET" is no command, but somebody will type it
-    return spans
+        return None
+    first = at + (3 if "user".startswith(texts[at]) else 1)  # behind: user VERB NAME
+    for here in range(first, len(words)):
+        if "|" in line[words[here - 1].end() : words[here].start()]:
+            return None
+        if "password".startswith(texts[here]):
+            return words[here + 1].start() if here + 1 < len(words) else None
+        if first == at + 1 or not any(word.startswith(texts[here]) for word in _PLAIN):
+            return words[here].start()
+    return None
 
 
 def holds_secret(line: str) -> bool:
     """Say whether the line may hold a password."""
-    return bool(_spans(line))
+    return _begin(line) is not None
 
 
 def mask(line: str) -> str:
     """Return the line with what may be a password replaced."""
-    for start, end in reversed(_spans(line)):
-        line = line[:start] + MASK + line[end:]
-    return line
+    begin = _begin(line)
+    return line if begin is None else line[:begin] + MASK
