@@ -26,6 +26,9 @@ SMALL = 64 << 10
 """Bodies up to so many octets are accepted in queue.db, by the same fsync as their rows, and moved to body.db later."""
 STAGE_BYTES = 32 << 20
 """So many octets of them may wait for a quiet moment."""
+BODY_PAGE = 32 << 10
+"""Few large pages: bodies come to body.db in bulk or by the quarter megabyte, and each page is a pass of its own."""
+LOG_OCTETS = 64 << 20
 STREAM_BYTES = 16 << 20
 """Streamed pieces are committed at the latest when they are so many octets together."""
 _FULL = {sqlite3.SQLITE_FULL}
@@ -326,11 +329,12 @@ def connect_file(folder: Path, *, writing: bool) -> Connections:
             folder / name, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=1000
         )
         if name == "body.db":
-            db.execute("PRAGMA page_size=16384")
+            db.execute(f"PRAGMA page_size={BODY_PAGE}")
         db.execute("PRAGMA journal_mode=WAL").fetchall()
         for pragma in pragmas:
             db.execute(f"PRAGMA {pragma}")
-        db.execute(f"PRAGMA wal_autocheckpoint={4000 if writing else 0}")
+        pages = LOG_OCTETS // BODY_PAGE if name == "body.db" else 4000
+        db.execute(f"PRAGMA wal_autocheckpoint={pages if writing else 0}")
         pair.append(db)
     if writing:
         pair[1].execute("ATTACH DATABASE ? AS q", (str(folder / "queue.db"),))
