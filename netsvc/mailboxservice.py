@@ -11,9 +11,9 @@ does not: the content, of which it looks at the header section and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
 from zope.interface import implementer
 
 from netsvc.interfaces import IMailboxService, ISubmission
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 MAX_HOPS = 50
 """Received fields a message may carry; more is a loop (RFC 5321 6.3)."""
 
+NO_MAILBOX = 0
+"""Id of no mailbox: what is to go there waits, and is returned."""
 
 T = TypeVar("T")
 
@@ -209,10 +211,10 @@ class Submission:
     async def _commit_on(self, asked: Sequence[Deferred[Resolution]]) -> int:
         """Go on where the directory could not answer at once."""
         try:
-            found = [await each for each in asked]
-        except BaseException:
+            found = list(await gatherResults(asked, consumeErrors=True))
+        except FirstError as error:
             self.abort()
-            raise
+            raise cast("Exception", error.subFailure.value) from error
         return await self._accept(found)
 
     def _accept(self, found: Sequence[Resolution]) -> Deferred[int]:
@@ -255,6 +257,7 @@ class Submission:
         deliveries: list[NewDelivery] = []
         local: list[LocalDelivery] = []
         seen: set[object] = set()
+        gone: list[Recipient] = []
         n = 0
         for recipient, resolution in zip(envelope.recipients, found, strict=True):
             rcpt = str(recipient.address)
@@ -273,8 +276,14 @@ class Submission:
                     local.append(LocalDelivery(n, rcpt, target.address.rpartition("@")[2], target.id, own))
                 else:
                     deliveries.append(_to_folder(n, target, recipient, now))
+            if not targets and rcpt not in seen:
+                seen.add(rcpt)
+                gone.append(recipient)
         if not n:
             raise ReplyError(reply.UNKNOWN_USER, "every recipient went away after RCPT")
+        for recipient in gone:  # acknowledged at RCPT: the sender is to hear of it
+            n += 1
+            local.append(LocalDelivery(n, str(recipient.address), recipient.address.domain, NO_MAILBOX, own))
         return self._message(trace, now, n), deliveries, local
 
     def _elsewhere(self, n: int, rcpt: str, recipient: Recipient, now: int) -> NewDelivery:

@@ -1,5 +1,7 @@
 """The one object every door shares."""
 
+import gc
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -10,7 +12,7 @@ from netsvc.mail.address import NULL, Address, parse_address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
 from netsvc.mail.message import FLAG_8BIT, Kind, MailboxRef, Resolution
 from netsvc.mail.reply import ReplyError
-from netsvc.mailboxservice import Floors, MailboxService
+from netsvc.mailboxservice import NO_MAILBOX, Floors, MailboxService
 from netsvc.policy.relay import RecipientRule
 from netsvc.records import Verdict
 from tests.fakes import (
@@ -146,6 +148,29 @@ class Submitting(Case):
         assert self.spool.bodies[0].aborted == 1
         submission.abort()
         assert self.spool.bodies[0].aborted == 1
+
+    def test_one_of_them_went_away(self):
+        del self.directory.known["alice@example.org"]
+        self.send("bob@example.org", "alice@example.org", "alice@example.org", "x@partner.example")
+        message, _, deliveries, local = self.spool.accepted[0]
+        assert [(r.n, r.rcpt, r.mailbox_id) for r in local] == [
+            (1, "bob@example.org", 2),
+            (3, "alice@example.org", NO_MAILBOX),
+        ]
+        assert [d.n for d in deliveries] == [2]
+        assert message.rcpts == 3
+
+    def test_a_directory_that_fails_for_several(self):
+        answers = [Deferred(), Deferred()]
+        waiting = list(answers)
+        self.directory.resolve = lambda address: waiting.pop(0)
+        _, done = self.send("alice@example.org", "bob@example.org")
+        for answer in answers:
+            answer.errback(RuntimeError("gone"))
+        self.failureResultOf(done, RuntimeError)
+        assert self.spool.bodies[0].aborted == 1
+        gc.collect()
+        assert self.flushLoggedErrors() == []
 
     def test_t13_loops(self):
         _, done = self.send("alice@example.org", content=b"Received: x\r\n" * 51 + b"\r\n")

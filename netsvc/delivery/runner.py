@@ -219,12 +219,13 @@ class DeliveryService(Service):
         """Tell what the store has now, and let it go."""
         full = len(self.leased) >= MOST_LEASED
         lost = frozenset(settled.lost)
+        changed = {outcome.delivery_id: outcome for outcome in settled.changed}
         for report in reports:
             log_report(self.logbook, report, self.leased)
         for outcome in outcomes:
             row = self.leased.pop(outcome.delivery_id, None)
             if row is not None:
-                log_outcome(self.logbook, row, outcome, lost=outcome.delivery_id in lost)
+                log_outcome(self.logbook, row, changed.get(row.id, outcome), lost=row.id in lost)
         if full:
             self.wake()
         self._tidy()

@@ -78,9 +78,11 @@ class Report:
 class Settled:
     """What became of the outcomes handed to ``settle``: delivery ids.
 
-    ``acked`` were ours; ``late`` were settled though the lease had gone; ``lost`` another node has.
+    ``acked`` were ours; ``late`` were settled though the lease had gone; ``lost`` another node has.  ``changed`` are
+    outcomes the store had to decide otherwise: a mailbox of ours that was full, or gone.
     """
 
     acked: tuple[int, ...]
     late: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
+    changed: tuple[Outcome, ...] = ()

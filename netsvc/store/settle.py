@@ -153,7 +153,7 @@ class Settling:
         rows = {row[0]: Row(*row) for row in tx.pick(_ROWS, _FROM[tx.dialect], sorted(by_id))} if by_id else {}
         acked, late, lost = self._sort(by_id, rows)
         settled = [(by_id[number], rows[number]) for number in (*acked, *late)]
-        self._record(tx, settled)
+        changed = self._record(tx, settled)
         ours = {*acked, *late}
         incoming = [
             Incoming(r.message, Content(len(r.content), [r.content]), r.deliveries, r.local, must=True)
@@ -162,7 +162,7 @@ class Settling:
         ]
         if incoming:
             self._accepting.run(tx, incoming)
-        return Settled(tuple(acked), tuple(late), tuple(lost))
+        return Settled(tuple(acked), tuple(late), tuple(lost), tuple(changed))
 
     def _sort(self, by_id: dict[int, Outcome], rows: dict[int, Row]) -> tuple[list[int], list[int], list[int]]:
         acked, late, lost = [], [], []
@@ -181,11 +181,12 @@ class Settling:
                 lost.append(number)
         return acked, late, lost
 
-    def _record(self, tx: Tx, settled: list[tuple[Outcome, Row]]) -> None:
+    def _record(self, tx: Tx, settled: list[tuple[Outcome, Row]]) -> list[Outcome]:
+        """Write what became of the attempts; return the outcomes that are not what was handed in."""
         if not settled:
-            return
+            return []
         work = Work()
-        settled = self._mailboxes(tx, settled, work)
+        given, settled = settled, self._mailboxes(tx, settled, work)
         reasons = self._reasons.ids(tx, [outcome for outcome, _ in settled])
         ids = iter(self._new_ids(3 * len(settled)))
         for (outcome, row), reason in zip(settled, reasons, strict=True):
@@ -198,6 +199,7 @@ class Settling:
             if outcome.warned:
                 work.warned.add(row.message_id)
         self._write(tx, work)
+        return [now for (was, _), (now, _) in zip(given, settled, strict=True) if now is not was]
 
     def _attempt(self, tx: Tx, work: Work, outcome: Outcome, row: Row, reason: int, ids: tuple[int, int]) -> None:
         transcript = 0
@@ -243,9 +245,9 @@ class Settling:
     def _mailboxes(self, tx: Tx, settled: list[tuple[Outcome, Row]], work: Work) -> list[tuple[Outcome, Row]]:
         """Put what was delivered to mailboxes of ours into them; who is full or gone gets another outcome."""
         numbers = {
-            number
+            mailbox_id(row.route)
             for outcome, row in settled
-            if row.kind == Kind.MAILBOX and outcome.result is Result.DELIVERED and (number := mailbox_id(row.route))
+            if row.kind == Kind.MAILBOX and outcome.result is Result.DELIVERED
         }
         if not numbers:
             return settled
@@ -264,12 +266,10 @@ class Settling:
         box = found.get(number)
         hdr = f"Return-Path: <{row.sender}>\r\n".encode("ascii", "replace") + bytes.fromhex(row.hdr or "")
         size = row.size + len(hdr)
-        if box is None:
-            reply = UNKNOWN_USER
-            return Outcome(row.id, Result.BOUNCED, Fault.LOCAL, reply.code, reply.status, reply.text)
-        uid = box.take(size)
+        uid = box.take(size) if box is not None else 0
         if not uid:
-            reply = MAILBOX_FULL_NOW
+            # Where the mailbox is gone it waits too: the next attempt returns it, with a report.
+            reply = MAILBOX_FULL_NOW if box is not None else UNKNOWN_USER
             at = tx.now + QUOTA_RETRY_MS
             return Outcome(row.id, Result.DEFERRED, Fault.LOCAL, reply.code, reply.status, reply.text, due_at=at)
         work.mails.append(

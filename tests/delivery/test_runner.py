@@ -1,5 +1,7 @@
 """The delivery service: lease, attempt, settle, stop, with a spool that obeys the test."""
 
+from dataclasses import replace
+
 from twisted.internet import error
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -420,6 +422,25 @@ class KindTest(ServiceCase):
         self.start()
         self.assertEqual(self.results(), [(1, Result.DELIVERED), (2, Result.EXPIRED), (3, Result.DELIVERED)])
         self.assertIn(b"the mailbox is full", self.spool.reports[0].content)
+
+    def test_a_mailbox_that_is_nobodys_any_more(self):
+        box = {"kind": Kind.MAILBOX, "dest_key": "mailbox", "route": "mailbox 1"}
+        self.real(
+            row(id=1, rcpt="gone@example.org", **box),
+            row(id=2, n=2, rcpt="alice@example.org", **box),
+            row(id=3, n=3, rcpt="x@given-up.example", **box),
+        )
+        self.start()
+        self.assertEqual(self.results(), [(1, Result.BOUNCED), (2, Result.DELIVERED), (3, Result.DELIVERED)])
+        self.assertIn(b"Status: 5.1.1", self.spool.reports[0].content)
+
+    def test_what_the_store_decides_otherwise_is_logged_so(self):
+        self.real(row(id=1, kind=Kind.MAILBOX, dest_key="mailbox", route="mailbox 1", rcpt="alice@example.org"))
+        settle = self.spool.settle
+        full = Outcome(1, Result.DEFERRED, Fault.LOCAL, 452, "4.2.2", "The mailbox is full")
+        self.spool.settle = lambda *args: settle(*args).addCallback(lambda told: replace(told, changed=(full,)))
+        self.start()
+        self.assertEqual([entry["result"] for entry in self.logbook.named("delivery.done")], ["deferred"])
 
     def test_smtp(self):
         self.real(row(id=1))

@@ -104,13 +104,24 @@ def test_quota_of_one_of_many_makes_it_wait_and_later_it_arrives(house):
     assert house.counted()[0] == house.counted()[1]
 
 
-def test_a_mailbox_that_went_while_mail_waited_bounces_it(house):
+def test_mail_for_no_mailbox_waits_to_be_returned(house):
+    """A recipient that went between RCPT and the end of data."""
+    house.accept(b"x" * 60, [house.local(0)], [house.away(2, due_at=house.spool.now() + 10**9)])
+    house.engine.clock.advance(16 * 60_000)
+    settle(house, house.lease(), Result.DELIVERED)
+    assert house.rows("SELECT state, reply FROM delivery WHERE n = 1") == [(3, "No such user here")]
+    assert house.value("SELECT count(*) FROM history") == 0
+
+
+def test_a_mailbox_that_went_while_mail_waited_is_left_to_the_next_attempt(house):
     full = house.mailbox("full@example.net", quota=10)
     house.accept(b"x" * 60, [house.local(full)], [house.away(2, due_at=house.spool.now() + 10**9)])
     house.execute("DELETE FROM mailbox")
     house.engine.clock.advance(16 * 60_000)
-    settle(house, house.lease(), Result.DELIVERED)
-    assert house.rows("SELECT outcome, reply FROM history") == [(2, "No such user here")]
+    told = settle(house, house.lease(), Result.DELIVERED)
+    assert [(o.result, o.status) for o in told.changed] == [(Result.DEFERRED, "5.1.1")]
+    assert house.rows("SELECT state, reply FROM delivery WHERE n = 1") == [(3, "No such user here")]
+    assert house.value("SELECT count(*) FROM history") == 0
 
 
 def test_lease_counts_before_the_attempt_and_settle_ends_it(house):
