@@ -32,6 +32,7 @@ COMFORT = 16
 LEAST = 6
 """Cells a column is not cut below."""
 
+_TEXTS = frozenset({"text", "enum", "id"})
 _RIGHT = frozenset({"int", "number", "size", "duration"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCALE = ((1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k"))
@@ -117,9 +118,9 @@ def human(value: Any, column: Column, now_ms: int) -> str:
     """Return what a person sees of ``value``; ``-`` for what is absent."""
     if column.type == "id" and isinstance(value, int):
         value = show_id(value)
-    if value is None:
+    if value is None or (value == 0 and column.show == "zero"):
         return "" if column.show == "blank" else "-"
-    if value == "" and column.type in {"text", "enum", "id"}:
+    if value == "" and column.type in _TEXTS:
         return "<>" if column.show == "path" else "-"
     shower = _HUMAN.get(column.type)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -253,7 +254,9 @@ def machine(value: Any, column: Column) -> Any:
     kind = column.type
     if kind == "id" and isinstance(value, int):
         return show_id(value)
-    if value is None or (isinstance(value, (int, float)) and kind not in {"time", "duration", "bool"}):
+    if value is None or (value == "" and kind in _TEXTS and column.show not in {"path", "line"}):
+        return None
+    if isinstance(value, (int, float)) and kind not in {"time", "duration", "bool"}:
         return value
     if kind == "rows" and column.inner is not None:
         return [machine_row(column.inner, row) for row in value]

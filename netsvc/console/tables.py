@@ -167,7 +167,7 @@ MAILBOX = Table(
         C("driver", "text", "where its mail is", "DRIVER"),
         C("messages", "int", "mails in it", "MESSAGES"),
         C("bytes", "size", "octets in it", "SIZE"),
-        C("quota", "size", "octets allowed, 0 for any", "QUOTA"),
+        C("quota", "size", "octets allowed, 0 for any", "QUOTA", show="zero"),
         C("last_access", "time", "when it was last read", "LAST ACCESS"),
         C("state", "enum", "its state", "STATE", words=("ok", "locked")),
     ),
@@ -345,7 +345,7 @@ TERMINAL = Table(
     "how this session shows things",
 )
 
-TEXT = Table("text/1", (C("line", "text", "a line of text", " "),), "a line of text")
+TEXT = Table("text/1", (C("line", "text", "a line of text", " ", show="line"),), "a line of text")
 COUNT = Table("count/1", (C("count", "int", "how many rows", " "),), "how many rows there were")
 SCHEMA = Table("schema/1", (C("schema", "map", "JSON Schema of a kind of row"),), "the shape of rows")
 CHANGE = Table(

@@ -50,7 +50,7 @@ def box_row(row: SqlRow) -> dict[str, Any]:
 
 def mail_row(row: SqlRow) -> dict[str, Any]:
     """Return a mail/1 row; ``id`` is the queue id as a number."""
-    uid, message_id, msgid, sender, subject, size, at, flags, folder = row
+    uid, message_id, msgid, sender, subject, size, at, _flags, folder = row
     return {
         "uid": uid,
         "id": message_id,
@@ -59,7 +59,7 @@ def mail_row(row: SqlRow) -> dict[str, Any]:
         "subject": subject or "",
         "size": size,
         "time": at,
-        "flags": flags,
+        "flags": [],  # words; nothing marks mail yet
         "folder": folder,
     }
 

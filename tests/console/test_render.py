@@ -205,6 +205,10 @@ def test_machine_rows():
     assert out["n"] is None
     assert r.machine(1 << 60, Column("x", "id")) == "1000000000000"
     assert r.machine(1500, Column("x", "duration")) == 1.5
+    assert r.machine("", Column("x", "text")) is None
+    assert r.machine("", Column("x", "text", show="path")) == ""
+    assert r.machine("", Column("x", "text", show="line")) == ""
+    assert r.human(0, Column("x", "size", show="zero"), NOW) == "-"
     assert r.machine([{"a": 1}], Column("x", "rows")) == [{"a": 1}]
     text = r.json_line(out)
     assert "\x1b" not in text

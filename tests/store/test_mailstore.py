@@ -20,6 +20,7 @@ def test_lists_in_uid_order_page_by_page(filled):
     rest = filled.run(mail.list("BOB@example.net", first[-1]["uid"]))
     assert [m["subject"] for m in first + rest] == [f"No {n}" for n in range(1, 6)]
     assert set(first[0]) == {"uid", "id", "msgid", "sender", "subject", "size", "time", "flags", "folder"}
+    assert first[0]["flags"] == []  # mail/1: a list of words
     filled.fails(mail.list("nobody@example.net"), LookupError)
 
 
