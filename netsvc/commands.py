@@ -93,10 +93,10 @@ class Column:
 
     ``name`` is its key in machine mode, ``type`` of COLUMN_TYPES (in rows a time is int ms since 1970, a duration int
     ms, a size int octets; None: absent).  ``title`` heads it in the table people see, "" keeps it out of there;
-    ``show`` refines how a person sees it: relative or clock (times), percent, path (empty is ``<>``), blank
-    (absent is nothing rather than ``-``), zero (0 is ``-``), line (empty is a line).  In machine mode a text that is
-    empty is absent, but for path and line.  ``shrink`` says how gladly it is cut when the table is too wide, 0 never.  ``inner`` is the table of the rows in a column of type
-    rows; lines are a list of str.
+    ``show`` refines how a person sees it: relative or clock (times), percent, path (empty is ``<>``), blank (absent
+    is nothing rather than ``-``), zero (0 is ``-``), line (empty is a line).  In machine mode an empty text is
+    absent, but for path and line.  ``shrink`` says how gladly it is cut when the table is too wide, 0 never.
+    ``inner`` is the table of the rows in a column of type rows; lines are a list of str.
 
     Columns named ``a+b`` (several values side by side) or ``a/3`` (one of a list) are for people only.
     """

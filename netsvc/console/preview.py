@@ -17,6 +17,10 @@ def _counted(pairs: Sequence[tuple[str, int]]) -> str:
     return ", ".join(f"{escape(name, 80) or '<>'} {n}" for name, n in pairs)
 
 
+def _octets(count: int) -> str:
+    return f"{count} octets" if count < 1024 else show_size(count)
+
+
 def items(count: int) -> str:
     """Return ``1 item`` or ``N items``."""
     return f"{count} item" if count == 1 else f"{count} items"
@@ -29,7 +33,7 @@ def preview_text(verb: str, selection: Selection, args: Mapping[str, Any], whole
         youngest, eldest = show_duration(now_ms - selection.newest), show_duration(now_ms - selection.oldest)
         ages = f", age {youngest}" if youngest == eldest else f", age {youngest}-{eldest}"
     spread = f", spread over {show_duration(args['spread_ms'])}" if args.get("spread_ms") else ""
-    lines = [f"{verb.capitalize()} {items(selection.count)}, {show_size(selection.bytes)}{ages}{spread}."]
+    lines = [f"{verb.capitalize()} {items(selection.count)}, {_octets(selection.bytes)}{ages}{spread}."]
     for title, pairs in (
         ("States", list(selection.states.items())),
         ("Domains", selection.domains),
@@ -45,6 +49,11 @@ def warnings(verb: str, selection: Selection, whole: int, actor: str) -> list[st
     out = []
     if selection.active:
         out.append(f"{items(selection.active)} being delivered now: may be gone before this is done.")
+    held = selection.states.get("hold", 0)
+    if held and verb in {"hold", "retry"}:
+        out.append(
+            f"{items(held)} on hold already: " + ("nothing changes." if verb == "hold" else "release tries them.")
+        )
     if selection.expired and verb in {"release", "retry", "undelete"}:
         out.append(f"{items(selection.expired)} past expiry: the next attempt is the last.")
     others = {name: n for name, n in selection.held_by.items() if name != actor}

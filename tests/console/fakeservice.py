@@ -110,6 +110,14 @@ class Answering:
         return fail(self.error) if self.error is not None else succeed(value)
 
 
+_PASSED = {
+    "hold": ("active", "hold"),
+    "release": ("active", "incoming", "deferred", "recycled"),
+    "retry": ("active", "hold", "recycled"),
+}
+"""States whose items a job passes over."""
+
+
 class Queue(Answering):
     def __init__(self):
         self.items, self.past, self.attempts, self.bodies = [], [], [], {}
@@ -249,7 +257,7 @@ class Queue(Answering):
         number = 17 + len(self.jobs_)
         before = []
         for row in rows:
-            done = row["state"] != "active"
+            done = row["state"] not in _PASSED.get(verb, ("active",))
             if done:
                 before.append((row, row["state"], row["held_why"]))
                 if verb in ("hold", "delete"):
@@ -270,7 +278,11 @@ class Queue(Answering):
             "started": NOW,
             "ended": None if self.hold_jobs else NOW + 1900,
             "undo": undo,
+            "undone_by": None,
         }
+        for other in self.jobs_:
+            if other["id"] == undo:
+                other["undone_by"] = number
         self.jobs_.insert(0, job)
         return number
 

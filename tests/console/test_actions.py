@@ -131,7 +131,32 @@ def test_retry_of_all_leaves_recycled_items_alone(desk, queue):
     shown = desk.type("retry all", "y")
     assert "1 item being delivered now" in shown
     assert "That is everything in the queue" in shown
-    assert "put up for retry 28, skipped 1 (changed meanwhile)" in shown
+    assert "put up for retry 28, skipped 1 (on hold, deleted, or tried meanwhile)" in shown
+
+
+def test_what_stays_as_it_is_is_said(desk, queue):
+    for row in queue.items[:4]:
+        row.update(state="hold", held_by="op")
+    assert "! 4 items on hold already: nothing changes." in desk.type("hold all dry-run")
+    assert "! 4 items on hold already: release tries them." in desk.type("retry all dry-run")
+    assert "on hold already" not in desk.type("delete all reason x dry-run")
+    assert "skipped 4 (on hold already, or changed meanwhile)" in desk.type("hold all", "y")
+    assert "skipped 1 (not on hold)" in desk.type(f"release {queue.items[0]['id']}") + desk.type(
+        f"release {queue.items[0]['id']}"
+    )
+
+
+def test_a_spread_is_refused_before_anybody_is_asked(desk, queue):
+    assert "% A spread is at most 1d." in desk.type("retry all spread 400d")
+    assert desk.screen.questions == []
+
+
+def test_what_was_taken_back_is_not_asked_about_again(desk, queue):
+    desk.type("hold all", "y")
+    desk.type("undo job 17", "y")
+    asked = len(desk.screen.questions)
+    assert "% Job 17 has been taken back already  [E405]" in desk.type("undo job 17")
+    assert len(desk.screen.questions) == asked
 
 
 def test_dry_run_always_wins(desk, queue):

@@ -40,7 +40,7 @@ def test_errors_as_objects():
 
 def test_previews_of_little():
     nothing = Selection(array.array("q"))
-    assert preview_text("hold", nothing, {}, 0, "op", NOW) == "Hold 0 items, 0."
+    assert preview_text("hold", nothing, {}, 0, "op", NOW) == "Hold 0 items, 0 octets."
     assert warnings("hold", nothing, 0, "op") == []
     assert preview_facts("hold", nothing, "T-1", 0, "op")["oldest"] is None
     held = Selection(array.array("q", [1]), 1, held_by={"op": 1})

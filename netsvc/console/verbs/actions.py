@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WHOLE = 20
 """A filter may let through every item of a queue of so many."""
 
+MAX_SPREAD_MS = 86_400_000
+"""The store spreads over a day at most."""
+
 MANY = 1000
 """Above so many items the count is typed, not y."""
 
@@ -34,6 +37,8 @@ async def act(verb: str, call: Call) -> None:
         waiting = call.session.console.pending.take(token, verb, call.session.operator.name, call.now_ms)
         await _begin(call, verb, waiting.selection, dict(waiting.args))
         return
+    if args["spread_ms"] > MAX_SPREAD_MS:
+        raise CommandError("E202", "A spread is at most 1d. Examples: 30s 10m 2h")
     if verb == "delete" and not args["reason"]:
         raise CommandError("E306", 'A reason is required: reason "why"')
     selection = await _select(call, verb)

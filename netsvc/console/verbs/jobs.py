@@ -25,6 +25,13 @@ DONE = {
     "undelete": "restored",
     "undo": "taken back",
 }
+SKIPPED = {
+    "hold": "on hold already, or changed meanwhile",
+    "release": "not on hold",
+    "retry": "on hold, deleted, or tried meanwhile",
+    "undelete": "not deleted",
+}
+"""Why items were passed over, by the verb; for others: changed meanwhile."""
 UNDOABLE = frozenset({"hold", "release", "retry", "delete", "undelete"})
 
 _NUMBER = Arg("number", "int", "number of a job", low=1)
@@ -86,7 +93,7 @@ async def _tell(call: Call, row: Row, verb: str) -> None:
         await call.row(row)
         return
     took = f" in {((row['ended'] or call.now_ms) - row['started']) / 1000:.1f} s" if row["started"] else ""
-    skipped = f", skipped {row['skipped']} (changed meanwhile)" if row["skipped"] else ""
+    skipped = f", skipped {row['skipped']} ({SKIPPED.get(verb, 'changed meanwhile')})" if row["skipped"] else ""
     ending = "" if row["state"] == "done" else f" It was {row['state']}."
     done = f"{DONE.get(verb, 'done')} {row['done']}"
     await call.say(f"Job {row['id']}: matched {row['matched']}, {done}{skipped}{took}.{ending}")
@@ -118,6 +125,8 @@ async def undo(call: Call) -> None:
         raise CommandError("E405", f"Job {number} was itself an undo")
     if row["verb"] not in UNDOABLE:
         raise CommandError("E405", f"Job {number} ({row['verb']}) cannot be taken back")
+    if row.get("undone_by") is not None:
+        raise CommandError("E405", f"Job {number} has been taken back already", hint=f"show job {row['undone_by']}")
     if not call.expects(row["done"]) and (call.outlet.interactive or call.args.get("number") is None):
         await call.confirm(f"Undo job {number} ({row['verb']}, {items(row['done'])})?")
     begun = await call.change(call.service.queue.undo(number, call.session.operator.name))
