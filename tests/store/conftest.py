@@ -35,6 +35,7 @@ class Pump(Clock):
         if delay:
             return super().callLater(delay, call, *args, **kwargs)
         self.callFromThread(call, *args, **kwargs)
+        return None
 
     def turn(self):
         """Make the calls that wait."""
