@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netsvc.patterns import compile_regex
-from netsvc.store.sqlitetx import FILING, IDS, SqliteTx, chunk_text, slices
+from netsvc.store.sqlitetx import FILING, IDS, SqliteTx, chunk_slices, chunk_text
 from netsvc.store.tx import FILED, Tx, Verdict
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class SqliteLink:
 
     def _put_bodies(self) -> None:
         body = self.body
-        parts = list(slices(self.chunks))
+        parts = list(chunk_slices(self.chunks))
         due = self.body_due or self.streamed > STREAM_BYTES
         # One statement that is to be durable needs no BEGIN and COMMIT around it.
         if not body.in_transaction and not (due and len(parts) == 1 and not self.drops):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SLICES = (128, 64, *range(32, 0, -1))
 """How many rows one statement takes: few texts, so that all of them stay prepared."""
 IDS = 512
+COPIED = 1 << 20
+"""Octets of pieces of bodies that one statement may take together."""
 FILING = """
 CREATE TEMP VIEW IF NOT EXISTS filed AS SELECT {nulls};
 CREATE TEMP TRIGGER IF NOT EXISTS filing INSTEAD OF INSERT ON filed BEGIN
@@ -48,6 +50,13 @@ def slices(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
         while len(rows) - at >= size:
             yield rows[at : at + size]
             at += size
+
+
+def chunk_slices(rows: Sequence[tuple[int, int, bytes]]) -> Iterable[Sequence[tuple[int, int, bytes]]]:
+    """Cut pieces of bodies as ``slices`` does, but large ones one by one: SQLite copies all a statement is given."""
+    if sum(len(row[2]) for row in rows) <= COPIED:
+        return slices(rows)
+    return [(row,) for row in rows]
 
 
 def _insert_text(into: Table, n: int, tail: str) -> str:

@@ -6,7 +6,9 @@ import os
 import re
 import smtplib
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 
@@ -263,3 +265,23 @@ if "NETSVC_CORPUS" in os.environ:
             name, content = wanted[file.partition("-")[2].removesuffix(".eml")]
             assert without_trace(data)[1] == content, name
         print(f"{len(wanted)} messages kept byte for byte, {len(refused)} refused with 550")
+
+
+def test_t15_twenty_large_messages_at_once_are_streamed(make_service):
+    service = make_service().start()
+
+    def memory(name):
+        lines = Path(f"/proc/{service.process.pid}/status").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) >> 10
+
+    content = HEAD + (b"x" * 998 + CRLF) * 10_500
+    send(service.ports["smtp"], "c@example.net", ["bob@example.org"], HEAD + b"x\r\n")
+    before = memory("VmRSS")
+    with ThreadPoolExecutor(20) as clients:
+        sent = [
+            clients.submit(send, service.ports["smtp"], "c@example.net", ["alice@example.org"], content)
+            for _ in range(20)
+        ]
+        for one in sent:
+            one.result(60)
+    assert memory("VmHWM") - before <= 64
