@@ -97,6 +97,26 @@ def test_a_refused_large_message_leaves_nothing(house):
     assert house.value("SELECT count(*) FROM blob") == 0
 
 
+def test_a_message_kept_by_a_commit_that_failed_keeps_its_body(make_house):
+    house = make_house("sqlite")
+    box = house.mailbox()
+    data = content(2 * CHUNK)
+    writer = fed(house, data)
+    house.run(writer.drained())
+    link = house.engine._batches[0].link
+    commit = link.commit
+
+    def lost():
+        commit()
+        link.commit = commit
+        raise sqlite_error(sqlite3.SQLITE_IOERR)
+
+    link.commit = lost
+    house.fails(house.spool.accept(house.message(len(data)), writer, [], [house.local(box, hdr=b"")]), ReplyError)
+    house.run(house.engine.write(lambda tx: None, 2))
+    assert house.read_all(house.run(house.store.mail.fetch("bob@example.net", 1))) == data
+
+
 def test_what_was_streamed_and_lost_is_not_accepted(make_house):
     house = make_house("sqlite")
     box = house.mailbox()
