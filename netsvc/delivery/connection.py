@@ -202,7 +202,8 @@ class Connection:
         try:
             piece = await reader.read()
             whole = len(piece) >= reader.size
-            eight_bit = bool(first.flags & FLAG_8BIT) or (whole and not piece.isascii())
+            # What was declared 8BITMIME and is ASCII all the same is fit for every peer.
+            eight_bit = not piece.isascii() if whole else bool(first.flags & FLAG_8BIT)
             size = len(first.hdr) + first.size
             offer = Transaction(first.sender, tuple(row.rcpt for row in job.rows), size, eight_bit)
             objection = session.objection(offer)

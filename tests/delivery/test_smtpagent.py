@@ -173,7 +173,9 @@ class TransactionTest(AgentCase):
 
     def test_eight_bit_content_needs_8bitmime(self):
         self.spool.bodies[2] = ["ü\r\n".encode()]
-        ds = [self.attempt(self.one(**changes)) for changes in ({"flags": FLAG_8BIT}, {"blob_id": 2})]
+        self.spool.bodies[3] = ["ü\r\n".encode(), b"the rest\r\n"]
+        all_changes = ({"flags": FLAG_8BIT, "blob_id": 2}, {"blob_id": 2}, {"flags": FLAG_8BIT, "blob_id": 3})
+        ds = [self.attempt(self.one(**changes)) for changes in all_changes]
         for d in ds:
             far = self.net.accept()
             far.greet(b"PIPELINING")
@@ -181,8 +183,16 @@ class TransactionTest(AgentCase):
             self.assertEqual((outcome.result, outcome.status), (Result.BOUNCED, "5.6.3"))
             self.assertEqual(far.heard(), b"")
 
+    def test_ascii_content_declared_eight_bit_goes_to_any_peer(self):
+        d = self.attempt(self.one(flags=FLAG_8BIT))
+        far = self.net.accept()
+        self.assertNotIn(b"BODY=", far.greet(b"PIPELINING"))
+        far.take()
+        self.assertIs(self.only(d).result, Result.DELIVERED)
+
     def test_eight_bit_content_is_declared(self):
-        self.attempt(self.one(flags=FLAG_8BIT))
+        self.spool.bodies[2] = ["ü\r\n".encode()]
+        self.attempt(self.one(flags=FLAG_8BIT, blob_id=2))
         far = self.net.accept()
         self.assertIn(b"BODY=8BITMIME", far.greet())
 
