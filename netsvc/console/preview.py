@@ -51,9 +51,8 @@ def warnings(verb: str, selection: Selection, whole: int, actor: str) -> list[st
         out.append(f"{items(selection.active)} being delivered now: may be gone before this is done.")
     held = selection.states.get("hold", 0)
     if held and verb in {"hold", "retry"}:
-        out.append(
-            f"{items(held)} on hold already: " + ("nothing changes." if verb == "hold" else "release tries them.")
-        )
+        told = "nothing changes." if verb == "hold" else "release tries them."
+        out.append(f"{items(held)} on hold already: {told}")
     if selection.expired and verb in {"release", "retry", "undelete"}:
         out.append(f"{items(selection.expired)} past expiry: the next attempt is the last.")
     others = {name: n for name, n in selection.held_by.items() if name != actor}

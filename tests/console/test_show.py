@@ -118,6 +118,15 @@ def test_reasons(desk, queue):
 
 def test_destinations(desk):
     assert "backoff" in desk.type("show destinations")
+    known = {"key": "[192.0.2.1]:25", "domain": "x.example", "state": "ok", "connections": None}
+    desk.service.queue.destinations = lambda: desk.service.queue.answer([known])
+    desk.service.sessions.list = [
+        {"kind": "smtp-out", "domain": "[192.0.2.1]:25"},
+        {"kind": "smtp-out", "domain": "[192.0.2.1]:25"},
+        {"kind": "smtp-out", "domain": "other.example"},
+        {"kind": "smtp-in", "domain": ""},
+    ]
+    assert desk.machine("show destinations")[0]["row"]["connections"] == 2
     desk.service.queue.destinations = lambda: desk.service.queue.answer([])
     assert "No destination" in desk.type("show destinations")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,10 @@ async def show_reasons(call: Call) -> None:
 async def show_destinations(call: Call) -> None:
     """List next hops."""
     rows = await call.store(call.service.queue.destinations())
-    await call.rows(rows)
+    open_now = Counter(row["domain"] for row in call.service.sessions.rows() if row["kind"] == "smtp-out")
+    for row in rows:
+        count = open_now[row["key"]] if row["connections"] is None else row["connections"]
+        await call.row({**row, "connections": count})
     if not rows:
         await call.note("No destination is known yet.")
 
