@@ -146,7 +146,9 @@ def test_password_files_are_checked(config, monkeypatch, tmp_path):
     assert "none" in said[0]
     assert refused("--config", config, "--auth", "store", "--check") == 0
     monkeypatch.setattr(tap.os, "geteuid", lambda: 0)
-    assert refused("--config", config, "--auth", f"passwd:{tmp_path}/none", "--check") == 0
+    assert refused("--config", config, "--auth", f"passwd:{tmp_path}/none", "--check") == 78
+    (tmp_path / "theirs").touch(0o644)  # whose it is, and what stands in it, is for the service's own user
+    assert refused("--config", config, "--auth", f"passwd:{tmp_path}/theirs", "--check") == 0
 
 
 class Twistd(dict):
@@ -248,3 +250,12 @@ def test_tap_is_light():
     code = "import sys, netsvc.tap; print([m for m in sys.modules if m.startswith(('netsvc.store', 'argon2'))])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_check_shows_values_as_the_node_file_has_them(config, capsys):
+    assert refused("--config", config, "--check") == 0
+    shown = capsys.readouterr().out
+    assert "    max_message_size = 50M\n" in shown
+    assert "    data_timeout = 5m\n" in shown
+    assert "    grace = 30s\n" in shown
+    assert "    max_connections = 0\n" in shown
