@@ -123,10 +123,10 @@ class Codec:
         self.commands = 0
 
     def receive(self, data: bytes) -> list[Event]:
-        """Return the events of ``data``, which may end anywhere."""
+        """Return the events of ``data``, which may end anywhere; after Flooded there are none."""
         events: list[Event] = []
         i = 0
-        while i < len(data):
+        while i < len(data) and not self._flooded:
             if self._state == _DATA:
                 i = self._data(data, i, events)
             elif self._state == _IN_SB:
@@ -137,9 +137,14 @@ class Codec:
         return events
 
     def _data(self, data: bytes, start: int, events: list[Event]) -> int:
-        """Take data up to the next IAC -> where to go on."""
+        """Take data up to the next IAC that is not doubled -> where to go on."""
         end = data.find(_IAC, start)
-        run = self._line_ends.feed(data[start:] if end < 0 else data[start:end])
+        doubled = False
+        while end >= 0 and data.startswith(_IAC, end + 1):
+            doubled = True
+            end = data.find(_IAC, end + 2)
+        run = data[start:] if end < 0 else data[start:end]
+        run = self._line_ends.feed(run.replace(_IAC * 2, _IAC) if doubled else run)
         if run:
             events.append(Data(run))
         if end < 0:
@@ -165,9 +170,8 @@ class Codec:
             self._flood("subnegotiation without an end", events)
 
     def _flood(self, why: str, events: list[Event]) -> None:
-        if not self._flooded:
-            self._flooded = True
-            events.append(Flooded(why))
+        self._flooded = True
+        events.append(Flooded(why))
 
     def _count(self, events: list[Event]) -> None:
         self.commands += 1

@@ -185,3 +185,13 @@ def test_fuzz_of_fifty_thousand_inputs():
 
 def test_se_alone_is_a_command_like_any_other():
     assert parse(bytes((IAC, SE))) == [Command(SE)]
+
+
+def test_nothing_is_told_after_a_flood():
+    codec = Codec()
+    codec.receive(b"\xff\xf1" * (wire.COMMAND_FLOOD + 1))
+    assert codec.receive(b"data\xff\xf1") == []
+
+
+def test_doubled_iacs_among_data_are_one_event():
+    assert Codec().receive(b"a\xff\xff\xff\xffb\xff\xff") == [Data(b"a\xff\xffb\xff")]
