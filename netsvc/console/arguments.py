@@ -32,7 +32,7 @@ def read_arg(reader: Reader, arg: Arg, args: dict[str, Any]) -> None:
     try:
         value = _choice(arg, token) if arg.kind == "choice" else _KINDS[arg.kind](token.text)
     except ValueError as error:
-        examples = EXAMPLES.get(arg.kind, "")
+        examples = "ann@example.org" if arg.kind == "address" else EXAMPLES.get(arg.kind, "")
         also = f". Examples: {examples}" if examples else ""
         shown = "That" if arg.kind == "secret" else f'"{token.text}"'
         raise CommandError("E202", f"{shown} is not {error}{also}", token.start) from None

@@ -146,6 +146,15 @@ def test_what_stays_as_it_is_is_said(desk, queue):
     )
 
 
+def test_ids_that_are_gone_are_named(desk, queue):
+    here, gone = queue.items[0]["id"], queue.items[1]["id"]
+    del queue.items[1]
+    shown = desk.type(f"hold {here} {gone}")
+    assert f"Not in the queue, so passed over: {gone}\n" in shown
+    assert "matched 1, held 1" in shown
+    assert "passed over" not in desk.type(f"release {here}")
+
+
 def test_a_spread_is_refused_before_anybody_is_asked(desk, queue):
     assert "% A spread is at most 1d." in desk.type("retry all spread 400d")
     assert desk.screen.questions == []

@@ -325,3 +325,8 @@ def test_any_text_raises_the_declared_error_only(line):
     for act in (read, lambda text: GRAMMAR.options(text, NOW, everybody)):
         with contextlib.suppress(CommandError):
             act(line)
+
+
+def test_examples_of_an_address_are_addresses_of_mail():
+    with pytest.raises(CommandError, match=r"Examples: ann@example\.org"):
+        GRAMMAR.parse("mailbox create nowhere", NOW)

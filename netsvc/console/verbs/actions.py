@@ -14,6 +14,7 @@ from netsvc.console.targets import LIVE, both, chosen_ids, live, missing
 from netsvc.console.verbs.jobs import follow
 from netsvc.console.verbs.words import EXPECT, REASON
 from netsvc.criteria import Expr, Test
+from netsvc.mail.ids import show_id
 from netsvc.records import Selection
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 WHOLE = 20
 """A filter may let through every item of a queue of so many."""
+
+NAMED = 5
+"""Missing ids that are named."""
 
 MAX_SPREAD_MS = 86_400_000
 """The store spreads over a day at most."""
@@ -68,6 +72,7 @@ async def _select(call: Call, verb: str) -> Selection:
         selection = await call.store(queue.select(ids), SEARCH_SECONDS)
         if not selection.count:
             raise await missing(call, *ids[0], chosen.ids[0][1])
+        await _tell_missing(call, ids)
     elif chosen.kind == "last":
         last = call.session.last
         if last is None:
@@ -78,6 +83,18 @@ async def _select(call: Call, verb: str) -> Selection:
     assert isinstance(selection, Selection)
     selection.described = selection.described or chosen.text
     return selection
+
+
+async def _tell_missing(call: Call, ids: list[tuple[int, int | None]]) -> None:
+    """Name those of several ids that are not in the queue: the others go on without them."""
+    gone = []
+    for message, n in ids if len(ids) > 1 else []:
+        found = await call.store(call.service.queue.select([(message, n)]))
+        if not found.count:
+            gone.append(show_id(message) + ("" if n is None else f".{n}"))
+    if gone:
+        more = f" and {len(gone) - NAMED} more" if len(gone) > NAMED else ""
+        await call.say(f"Not in the queue, so passed over: {', '.join(gone[:NAMED])}{more}")
 
 
 def _filter(verb: str, where: Expr | None) -> Expr:
