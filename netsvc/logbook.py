@@ -1,12 +1,9 @@
-"""The logbook: the named events we log, their fields, and how they become lines (floor 2).
+"""The logbook: the named events we log and their fields (floor 2); ``loglines`` makes lines of them.
 
 ``Logbook`` writes through twisted.logger, so that whatever observer twistd was
 given sees our events too: each carries its text lazily (``{netsvc_text}``), and
 peer data is never a format string.  Every text is made safe by ``mail.escape``
 and bounded before it leaves this module.  Secrets are not handed in.
-
-``observer`` is the observer ``netsvc`` uses unless twistd was told another: a
-line of text for each event on a terminal, a line of JSON otherwise.
 
 Events may be logged from any thread; followers are called in the reactor's
 thread when ``Logbook.from_thread`` is set, else where the event was logged.
@@ -14,30 +11,25 @@ thread when ``Logbook.from_thread`` is set, else where the event was logged.
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
 import time
-from datetime import UTC, datetime
-from functools import lru_cache
-from json.encoder import encode_basestring
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import (
     ConnectError,
     ConnectionClosed,
     DNSLookupError,
-    ReactorNotRunning,
     TimeoutError,  # noqa: A004 - Twisted's name
     UserError,
 )
-from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer
+from zope.interface import implementer
 
 from netsvc.events import EVENTS
 from netsvc.interfaces import IEvents
+from netsvc.loglines import LEVELS, LIMIT, TWISTED_LEVELS, Record, record_words
 from netsvc.mail.escape import escape, escape_bytes
 from netsvc.mail.ids import show_id
 from netsvc.mail.reply import ReplyError
@@ -46,18 +38,8 @@ from netsvc.records import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-LIMIT: Final = 1000
-"""Characters of one field's text."""
-TRACEBACK_LIMIT: Final = 8000
 MAX_FIELDS: Final = 40
 
-LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40}
-_TWISTED_LEVELS: Final = {
-    "debug": LogLevel.debug,
-    "info": LogLevel.info,
-    "warn": LogLevel.warn,
-    "error": LogLevel.error,
-}
 PEER_FAULTS: Final = (
     ConnectionClosed,
     ConnectError,
@@ -72,9 +54,6 @@ PEER_FAULTS: Final = (
 """What peers, networks and disks do to us: told in one line, without a traceback."""
 
 _ID_FIELDS: Final = frozenset({"msg", "id"})  # an int in these is a queue id
-
-Record = dict[str, Any]
-"""One event: ``time`` (ms since 1970), ``level``, ``event`` and its fields, all safe to show."""
 
 
 class _Text:
@@ -184,7 +163,7 @@ class Logbook:
         number = LEVELS[level]
         if number >= self._least:
             event: dict[str, Any] = {
-                "log_level": _TWISTED_LEVELS[level],
+                "log_level": TWISTED_LEVELS[level],
                 "log_namespace": "netsvc",
                 "log_system": "netsvc",
                 "log_time": now,
@@ -234,143 +213,3 @@ class Events:
     def follow(self, callback: Callable[[Record], object]) -> Callable[[], None]:
         """Have ``callback(event)`` called for each logged event -> callable that ends it."""
         return self._logbook.follow(callback)
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def stamp(ms: int) -> str:
-    """Return ``ms`` since 1970 as RFC 3339 in UTC with milliseconds."""
-    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
-
-
-def _word(value: object) -> str:
-    if isinstance(value, str):
-        if not value or " " in value or '"' in value or "=" in value:
-            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        return value
-    if value is None or isinstance(value, bool):
-        return {None: "-", True: "yes", False: "no"}[value]
-    return str(value)
-
-
-def record_words(record: Record) -> str:
-    """Return an event as ``name key=value …``, values with blanks in quotes."""
-    words = [record["event"]]
-    for key, value in record.items():
-        if key in ("time", "level", "event"):
-            continue
-        words.append(f"{key}={_word(value)}")
-    return " ".join(words)
-
-
-def _foreign(event: Mapping[str, Any]) -> Record:
-    """Return a record of an event that was not ours: Twisted's, a library's, a print."""
-    level = event.get("log_level")
-    word = "error" if level is LogLevel.critical else getattr(level, "name", "info")
-    failure = _failure_of(event)
-    if failure is None:
-        text = formatEvent(dict(event)) or ""
-    else:
-        why = event.get("why") or (event.get("log_format") and "log_text" not in event and formatEvent(dict(event)))
-        text = f"{why or 'unhandled error'}: {type(failure.value).__name__}: {failure.value}"
-    record: Record = {
-        "time": int(event.get("log_time", 0) * 1000),
-        "level": word if word in LEVELS else "info",
-        "event": escape(str(event.get("log_namespace", "-")), 100),
-    }
-    record["text"] = escape(text, LIMIT)
-    return record
-
-
-def _failure_of(event: Mapping[str, Any]) -> Failure | None:
-    """Return what went wrong, from an event of twisted.logger or of twisted.python.log."""
-    failure = event.get("log_failure") or event.get("failure")
-    return failure if isinstance(failure, Failure) else None
-
-
-def _traceback(failure: Failure) -> str:
-    text = failure.getTraceback()
-    return text if len(text) <= TRACEBACK_LIMIT else "..." + text[-TRACEBACK_LIMIT:]
-
-
-def _json(value: object) -> str:
-    """Return a field's value as JSON; json.dumps takes three times as long for such small things."""
-    if type(value) is str:
-        return encode_basestring(value)
-    if type(value) is int:
-        return str(value)
-    return json.dumps(value, default=str)
-
-
-def json_line(event: Mapping[str, Any]) -> str:
-    """Return a twisted.logger event as one line of JSON, LF ended."""
-    record = dict(event.get("netsvc_record") or _foreign(event))
-    record["time"] = stamp(record["time"])
-    failure = _failure_of(event)
-    if failure is not None:
-        record["traceback"] = _traceback(failure)
-    words = [f'"{key}":{_json(value)}' for key, value in record.items()]
-    return "{" + ",".join(words) + "}\n"
-
-
-def text_line(event: Mapping[str, Any]) -> str:
-    """Return a twisted.logger event as one line of text, LF ended; a traceback follows in indented lines."""
-    record = event.get("netsvc_record") or _foreign(event)
-    line = f"{_second(record['time'] // 1000)}Z {record['level']:<5} {record_words(record)}\n"
-    failure = _failure_of(event)
-    if failure is not None:
-        for row in _traceback(failure).split("\n"):
-            if row:
-                line += f"\t{escape(row, LIMIT)}\n"
-    return line
-
-
-def _is_chatter(event: Mapping[str, Any], threshold: Any) -> bool:
-    """Whether an event of somebody else's is left out: Twisted tells of every port and factory at level info."""
-    level = event.get("log_level", LogLevel.info)
-    if level < threshold:
-        return True
-    failure = _failure_of(event)
-    if failure is not None and isinstance(failure.value, ReactorNotRunning):
-        return True  # a second SIGTERM while the first is obeyed
-    namespace = event.get("log_namespace", "")
-    return level is LogLevel.info and (namespace.startswith("twisted.") or namespace == "log_legacy")
-
-
-def file_observer(stream: IO[str], form: Callable[[Mapping[str, Any]], str], least: str = "info") -> ILogObserver:
-    """Return an observer that writes lines to ``stream``; events of others below ``least`` are left out."""
-    threshold = _TWISTED_LEVELS[least]
-
-    def write(event: dict[str, Any]) -> None:
-        if "netsvc_record" not in event and _is_chatter(event, threshold):
-            return
-        try:
-            stream.write(form(event))
-            stream.flush()
-        except (OSError, ValueError):
-            return  # a full disk or a closed pipe must not stop the service
-
-    directlyProvides(write, ILogObserver)
-    return cast("ILogObserver", write)
-
-
-def observer(stream: IO[str] | None = None, least: str = "info") -> ILogObserver:
-    """Return the observer for ``stream`` (standard output): text when it is a terminal, JSON lines otherwise.
-
-    Of others' events those of ``least`` and above are written, and of Twisted's own chatter warnings and worse.
-
-    ``twistd --logger netsvc.logbook.observer`` asks for it explicitly.
-    """
-    stream = sys.stdout if stream is None else stream
-    return file_observer(stream, text_line if is_terminal(stream) else json_line, least)
-
-
-def is_terminal(stream: IO[str]) -> bool:
-    """Whether somebody may be looking at ``stream``."""
-    try:
-        return stream.isatty()
-    except (AttributeError, ValueError):
-        return False  # a rotating log file, or one that is closed

@@ -18,7 +18,7 @@ from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 import netsvc
-from netsvc import logbook
+from netsvc import logbook, loglines
 from netsvc.config.complaints import Complaint, ConfigError, ValueFaultError
 from netsvc.config.node import Overrides, Rooms, check_auth, load_node, parse_listen
 from netsvc.delivery.routing import check_route
@@ -27,9 +27,7 @@ from netsvc.node import NodeService, complain_on_stderr
 from netsvc.report import report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from twisted.logger import ILogObserver
+    from collections.abc import Callable, Mapping
 
     from netsvc.config.node import NodeConfig
     from netsvc.discovery import Protocols
@@ -151,6 +149,7 @@ class _LogPlace:
     def __init__(self) -> None:
         self._twistd: Mapping[str, Any] = {}
         self._level = "info"
+        self._writer: loglines.LineWriter | None = None
 
     def choose(self, twistd: Any, level: str) -> None:
         """Have twistd ask us for the observer, unless it was told of another or of syslog."""
@@ -158,15 +157,24 @@ class _LogPlace:
             self._twistd, self._level = twistd, level
             twistd["logger"] = f"{__name__}.LOG_PLACE.observer"
 
-    def observer(self) -> ILogObserver:
+    def gather(self, call_later: Callable[..., object] | None) -> None:
+        """Write the lines of a reactor's turn together from now on; None: each at once, as before."""
+        if self._writer is not None:
+            self._writer.gather(call_later)
+
+    def _kept(self, stream: IO[str], level: str) -> loglines.LineWriter:
+        self._writer = loglines.observer(stream, level)
+        return self._writer
+
+    def observer(self) -> loglines.LineWriter:
         """Return our observer for the place twistd's options name."""
         daemon = not self._twistd.get("nodaemon")
         name = self._twistd.get("logfile") or ("twistd.log" if daemon else "-")
         if name != "-":
-            return logbook.observer(_log_file(name), self._level)
+            return self._kept(_log_file(name), self._level)
         if daemon:
             raise SystemExit("Daemons cannot log to standard output: give --logfile or -n")
-        return logbook.observer(sys.stdout, self._level)
+        return self._kept(sys.stdout, self._level)
 
 
 LOG_PLACE: Final = _LogPlace()
@@ -198,6 +206,7 @@ def makeService(options: Options) -> NodeService:
     for module, why in options.protocols.broken.items():
         book.error("plugin.broken", module=module, why=why)
     service = NodeService(options.node, options.protocols.makers, open_house, book, reactor)
+    service.gather_log = LOG_PLACE.gather
     twistd: Mapping[str, Any] = options.parent or {}
     service.before_giving_up = lambda why: _tidy(twistd, why)
     return service

@@ -15,7 +15,7 @@ from twisted.logger import Logger as TwistedLogger
 from twisted.logger import LogLevel, LogPublisher
 from twisted.python.failure import Failure
 
-from netsvc import logbook
+from netsvc import logbook, loglines
 from netsvc.logbook import EVENTS, LEVELS, Events, Logbook
 from netsvc.mail.reply import NOT_TAKEN, ReplyError
 from netsvc.records import StoreError
@@ -82,7 +82,7 @@ def test_foreign_text_is_safe_and_bounded(seen):
     assert record["b"] == "\\xff\\x0a"
     assert record["c"] == "p\\x0a 3"
     assert "object" in record["d"]
-    assert len(record["e"]) == logbook.LIMIT
+    assert len(record["e"]) == loglines.LIMIT
     assert (record["f"], record["g"], record["h"]) == (None, 1.5, True)
 
 
@@ -106,7 +106,7 @@ def test_fields_cannot_take_the_place_of_the_event(seen):
 @given(st.dictionaries(st.text(max_size=8), st.text() | st.binary() | st.integers() | st.none(), max_size=6))
 def test_whatever_is_logged_is_one_line(fields):
     stream, terminal = io.StringIO(), Terminal()
-    book = Logbook(publisher=LogPublisher(logbook.observer(stream), logbook.observer(terminal)))
+    book = Logbook(publisher=LogPublisher(loglines.observer(stream), loglines.observer(terminal)))
     book.event("x.y", **fields)
     assert stream.getvalue().count("\n") == 1
     assert json.loads(stream.getvalue())["event"] == "x.y"
@@ -116,7 +116,7 @@ def test_whatever_is_logged_is_one_line(fields):
 
 def test_json_lines_have_a_time_with_milliseconds():
     stream = io.StringIO()
-    Logbook(publisher=logbook.observer(stream)).event("x.y", name="é")
+    Logbook(publisher=loglines.observer(stream)).event("x.y", name="é")
     line = json.loads(stream.getvalue())
     assert line["time"].endswith("Z")
     assert len(line["time"]) == len("2026-11-23T14:00:00.000Z")
@@ -125,7 +125,7 @@ def test_json_lines_have_a_time_with_milliseconds():
 
 def test_text_lines_quote_what_would_be_read_wrongly():
     stream = Terminal()
-    Logbook(publisher=logbook.observer(stream)).event("x.y", a="b c", d='e"f', g="", h=None, i=False, j="k=l")
+    Logbook(publisher=loglines.observer(stream)).event("x.y", a="b c", d='e"f', g="", h=None, i=False, j="k=l")
     assert stream.getvalue().endswith(' info  x.y a="b c" d="e\\"f" g="" h=- i=no j="k=l"\n')
 
 
@@ -151,7 +151,7 @@ def failing():
 
 def test_our_own_mistakes_have_a_traceback_in_the_log():
     stream, terminal = io.StringIO(), Terminal()
-    book = Logbook(publisher=LogPublisher(logbook.observer(stream), logbook.observer(terminal)))
+    book = Logbook(publisher=LogPublisher(loglines.observer(stream), loglines.observer(terminal)))
     try:
         failing()
     except ZeroDivisionError:
@@ -168,15 +168,15 @@ def test_our_own_mistakes_have_a_traceback_in_the_log():
 
 def test_a_long_traceback_is_cut():
     stream = io.StringIO()
-    Logbook(publisher=logbook.observer(stream)).failure("x.y", Failure(ValueError("x" * 20000)))
+    Logbook(publisher=loglines.observer(stream)).failure("x.y", Failure(ValueError("x" * 20000)))
     record = json.loads(stream.getvalue())
-    assert len(record["traceback"]) <= logbook.TRACEBACK_LIMIT + 3
+    assert len(record["traceback"]) <= loglines.TRACEBACK_LIMIT + 3
     assert record["traceback"].startswith("...")
 
 
 def test_events_of_others_are_lines_too():
     stream = io.StringIO()
-    publisher = LogPublisher(logbook.observer(stream))
+    publisher = LogPublisher(loglines.observer(stream))
     log = TwistedLogger("stranger", observer=publisher)
     log.info("hello {who}", who="you\nthere")
     log.failure("it broke", Failure(KeyError("k")))
@@ -197,16 +197,16 @@ def test_events_of_others_are_lines_too():
 
 
 def test_a_full_disk_does_not_stop_anybody():
-    Logbook(publisher=logbook.observer(Broken())).event("x.y")
+    Logbook(publisher=loglines.observer(Broken())).event("x.y")
     closed = io.StringIO()
     closed.close()
-    assert not logbook.is_terminal(closed)
-    assert not logbook.is_terminal(object())
-    Logbook(publisher=logbook.observer(closed)).event("x.y")
+    assert not loglines.is_terminal(closed)
+    assert not loglines.is_terminal(object())
+    Logbook(publisher=loglines.observer(closed)).event("x.y")
 
 
 def test_standard_output_is_the_usual_place(capsys):
-    Logbook(publisher=logbook.observer()).event("x.y")
+    Logbook(publisher=loglines.observer()).event("x.y")
     assert json.loads(capsys.readouterr().out)["event"] == "x.y"
 
 
@@ -288,3 +288,49 @@ def test_every_event_that_is_logged_is_in_the_table_with_its_fields():
 def test_every_event_of_the_table_is_logged_by_somebody():
     sources = "".join(path.read_text() for path in SOURCES.rglob("*.py") if path.name != "events.py")
     assert not [name for name in EVENTS if f'"{name}"' not in sources]
+
+
+class Stream(io.StringIO):
+    """Counts how often it was flushed."""
+
+    flushes = 0
+
+    def flush(self):
+        self.flushes += 1
+
+
+def test_lines_of_one_turn_are_written_together():
+    stream, calls = Stream(), []
+    writer = loglines.observer(stream)
+    book = Logbook(publisher=writer)
+    book.event("x.before")
+    assert stream.flushes == 1
+    writer.gather(lambda delay, write: calls.append((delay, write)))
+    book.event("x.a")
+    book.event("x.b")
+    assert [delay for delay, _ in calls] == [0]
+    assert stream.flushes == 1
+    calls[0][1]()
+    assert stream.flushes == 2
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["x.before", "x.a", "x.b"]
+    calls[0][1]()
+    assert stream.flushes == 2
+
+
+def test_warnings_other_threads_and_the_end_do_not_wait():
+    stream = Stream()
+    writer = loglines.observer(stream)
+    book = Logbook(publisher=writer)
+    writer.gather(lambda delay, write: None)
+    book.event("x.a")
+    book.warn("x.b")
+    assert stream.getvalue().count("\n") == 2
+    thread = threading.Thread(target=book.event, args=("x.c",))
+    thread.start()
+    thread.join()
+    assert stream.getvalue().count("\n") == 3
+    book.event("x.d")
+    writer.gather(None)
+    assert stream.getvalue().count("\n") == 4
+    book.event("x.e")
+    assert stream.getvalue().count("\n") == 5
