@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netsvc.mail.address import NULL, Address
 
@@ -31,8 +32,7 @@ class SessionFacts:
     max_message_size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """One accepted forward-path, as the client wrote it."""
 
     address: Address

@@ -13,12 +13,9 @@ from netsvc.mail.escape import escape, escape_bytes
 
 MAX_HEADER = 1 << 20
 """Octets of header section looked at; a longer one is refused by the mailbox service."""
-MAX_FIELDS = 1_000
-"""Fields looked at."""
 MAX_VALUE = 998
 """Octets of a field's value that are kept."""
 
-_WANTED = re.compile(rb"^(received|message-id|subject):", re.IGNORECASE | re.MULTILINE)
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _ENCODED = re.compile(r"=\?([A-Za-z0-9_-]{1,40})(?:\*[A-Za-z0-9-]{1,20})?\?([bqBQ])\?([^? ]{0,200})\?=")
 
@@ -65,33 +62,28 @@ class HeaderScan:
         self.done = True
         header = b"".join(self._pieces)[:MAX_HEADER]
         self._pieces = []
-        for count, match in enumerate(_WANTED.finditer(header)):
-            if count >= MAX_FIELDS:
-                break
-            self._field(match[1][:1] or b"", header, match.end())
-
-    def _field(self, initial: bytes, header: bytes, start: int) -> None:
-        if initial in b"Rr":
-            self.hops += 1
-        elif initial in b"Mm":
-            self.msgid = self.msgid or escape_bytes(_value(header, start), 250)
-        elif not self.subject:
-            self.subject = escape(_decode_words(_value(header, start).decode("utf-8", "backslashreplace")), 250)
+        names = (b"\n" + header).lower()  # a field's name begins a line
+        self.hops = names.count(b"\nreceived:")
+        at = names.find(b"\nmessage-id:")
+        if at >= 0:
+            self.msgid = escape_bytes(_value(header, at + 11), 250)
+        at = names.find(b"\nsubject:")
+        if at >= 0:
+            value = _value(header, at + 8)
+            self.subject = escape(_decode_words(value.decode("utf-8", "backslashreplace")), 250)
 
 
 def _value(header: bytes, start: int) -> bytes:
     """Return the unfolded value that begins at ``start``, at most MAX_VALUE octets."""
     piece = header[start : start + MAX_VALUE]
-    end = 0
-    while True:
-        end = piece.find(b"\n", end)
-        if end < 0:
-            break
-        if piece[end + 1 : end + 2] not in (b" ", b"\t"):
-            piece = piece[:end]
-            break
-        end += 1
-    return _FOLD.sub(b"", piece).replace(b"\t", b" ").strip()
+    end = piece.find(b"\n")
+    while end >= 0 and piece[end + 1 : end + 2] in (b" ", b"\t"):
+        end = piece.find(b"\n", end + 1)
+    if end >= 0:
+        piece = piece[:end]
+    if b"\n" in piece:
+        piece = _FOLD.sub(b"", piece)
+    return piece.replace(b"\t", b" ").strip()
 
 
 def _decode_words(text: str) -> str:

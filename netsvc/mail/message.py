@@ -1,5 +1,7 @@
 """What the spool takes in and gives out: frozen rows, named as the schema names them.
 
+Those made for each message on its way in are tuples, which are made fastest.
+
 Times are milliseconds since 1970 (UTC), sizes octets, ids as in ``ids``.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class State(IntEnum):
@@ -43,8 +46,7 @@ class Result(IntEnum):
     RELEASED = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message as accepted.  ``hdr`` is what we put before its content (our Received field, CRLF ended).
 
     ``flags``: bit 0 a delay warning was sent, bit 1 an 8BITMIME body, bit 2 one of our own reports.
@@ -106,8 +108,7 @@ class NewDelivery:
     held_why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalDelivery:
+class LocalDelivery(NamedTuple):
     """One recipient whose mailbox is of the database driver: delivered by the accepting unit of work.
 
     ``hdr`` is Return-Path and Received, CRLF ended, put before the content when the mail is read.

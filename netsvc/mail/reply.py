@@ -110,5 +110,11 @@ NOT_SMTP = _row(554, "5.5.1", "This is an SMTP service, closing connection")
 MAIL_LOOP = _row(554, "5.4.6", "Too many hops, this message is looping")
 TRANSACTION_FAILED = _row(554, "5.0.0", "Transaction failed")
 
+
+def queued(queue_id: str) -> Reply:
+    """Return QUEUED with its queue id, which needs no escaping."""
+    return Reply(QUEUED.code, QUEUED.status, (QUEUED.lines[0].format(id=queue_id),))
+
+
 TABLE: dict[str, Reply] = {k: v for k, v in list(globals().items()) if isinstance(v, Reply)}
 """Every row by its name."""

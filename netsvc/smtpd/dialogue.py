@@ -216,7 +216,7 @@ class Dialogue:
         self._entry.messages += 1
         self.awaiting = self._committing = False
         self._submission = None
-        self._answer(r.QUEUED.fill(id=show_id(number)))
+        self._answer(r.queued(show_id(number)))
         self._resume()
 
     def _failed(self, failure: Failure) -> None:
