@@ -67,6 +67,11 @@ def _copy(link: socket.socket, machine: Machine, *, typed: bool) -> int:
     return shown.status(expected=not typed)
 
 
+_BROKEN_OFF: Final = (
+    "netsvcctl: the service went away before the command was over; what it changed is in: show jobs, show audit\n"
+)
+
+
 class Shown:
     """Standard output, up to the NUL behind which the end object comes."""
 
@@ -87,6 +92,9 @@ class Shown:
     def status(self, *, expected: bool) -> int:
         """Return the exit status; without an end object one that was ``expected`` is missing."""
         if self._trailer is None:
+            if expected:
+                sys.stdout.buffer.flush()
+                sys.stderr.write(_BROKEN_OFF)
             return TEMPORARY if expected else OK
         end = read_object(bytes(self._trailer) or b"{}").get("end") or {}
         return exit_status(end, end.get("err"))

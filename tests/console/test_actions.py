@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred
 
+from netsvc.records import StoreError
 from tests.console.fakeservice import NOW, item, past
 
 
@@ -25,7 +26,7 @@ def test_one_item_by_id_is_not_asked_about(desk, queue):
     assert queue.started == [("hold", 1, {"reason": "INC-1", "spread_ms": 0}, "op")]
     assert desk.screen.questions == []
     assert desk.audited() == [
-        ("hold", queue.items[0]["id"], 'reason "INC-1"', 1, "job 17 begun"),
+        ("hold", queue.items[0]["id"], 'reason "INC-1"', 1, "begins"),
         ("hold", "job 17", "", 1, "done, skipped 0"),
     ]
 
@@ -153,6 +154,16 @@ def test_ids_that_are_gone_are_named(desk, queue):
     assert f"Not in the queue, so passed over: {gone}\n" in shown
     assert "matched 1, held 1" in shown
     assert "passed over" not in desk.type(f"release {here}")
+
+
+def test_what_an_action_is_to_do_is_recorded_before_it_is_begun(desk, queue):
+    def start(*_):
+        assert [row[4] for row in desk.audited()] == ["begins"]
+        raise StoreError("Busy: 2 bulk jobs already running (show jobs).")
+
+    queue.start = start
+    assert "[E501]" in desk.type(f"hold {queue.items[0]['id']}")
+    assert [row[4] for row in desk.audited()] == ["begins", "error E501"]
 
 
 def test_a_spread_is_refused_before_anybody_is_asked(desk, queue):

@@ -161,10 +161,10 @@ async def _ask(call: Call, verb: str, selection: Selection, args: dict[str, Any]
 
 
 async def _begin(call: Call, verb: str, selection: Selection, args: dict[str, Any]) -> None:
-    number = await call.change(call.service.queue.start(verb, selection, args, call.session.operator.name))
     told = [f'reason "{args["reason"]}"'] if args["reason"] else []
     told += [f"spread {args['spread_ms']} ms"] if args["spread_ms"] else []
-    await call.audit(selection.described, " ".join(told), selection.count, f"job {number} begun")
+    await call.audit(selection.described, " ".join(told), selection.count, "begins")  # a killed process leaves a trace
+    number = await call.change(call.service.queue.start(verb, selection, args, call.session.operator.name))
     await follow(call, number, verb)
 
 

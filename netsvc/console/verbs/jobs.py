@@ -129,8 +129,8 @@ async def undo(call: Call) -> None:
         raise CommandError("E405", f"Job {number} has been taken back already", hint=f"show job {row['undone_by']}")
     if not call.expects(row["done"]) and (call.outlet.interactive or call.args.get("number") is None):
         await call.confirm(f"Undo job {number} ({row['verb']}, {items(row['done'])})?")
+    await call.audit(f"job {number}", "", row["done"], "begins")
     begun = await call.change(call.service.queue.undo(number, call.session.operator.name))
-    await call.audit(f"job {number}", "", row["done"], f"job {begun}")
     await follow(call, begun, "undo")
 
 
