@@ -261,11 +261,13 @@ def test_one_command_for_people(stdout, stdin):
     assert stdout() == b"ID  STATE\n"
 
 
-def test_a_command_whose_end_never_came(stdout, stdin, capsys):
+def test_a_command_whose_end_never_came(stdout, stdin, monkeypatch):
     stdin(b"")
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stderr", said)
     one = OnceService(b"ID  STATE\n")
     assert person.run_human(one.here, "show queue") == 75
-    assert "the service went away before the command was over" in capsys.readouterr().err
+    assert "the service went away before the command was over" in said.getvalue()
     one.close()
 
 
