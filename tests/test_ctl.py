@@ -261,14 +261,12 @@ def test_one_command_for_people(stdout, stdin):
     assert stdout() == b"ID  STATE\n"
 
 
-def test_a_command_whose_end_never_came(stdout, stdin, monkeypatch):
+def test_a_command_whose_end_never_came(capsysbinary, stdin):
     stdin(b"")
-    said = io.StringIO()
-    monkeypatch.setattr("sys.stderr", said)
     one = OnceService(b"ID  STATE\n")
     assert person.run_human(one.here, "show queue") == 75
-    assert "the service went away before the command was over" in said.getvalue()
     one.close()
+    assert b"the service went away before the command was over" in capsysbinary.readouterr().err
 
 
 def test_standard_input_as_a_script(stdout, stdin):
