@@ -166,6 +166,21 @@ def test_what_an_action_is_to_do_is_recorded_before_it_is_begun(desk, queue):
     assert [row[4] for row in desk.audited()] == ["begins", "error E501"]
 
 
+def test_all_is_recorded_as_it_was_typed(desk, queue):
+    select = queue.select
+
+    def described(where):
+        def add(chosen):
+            chosen.described = "what the store makes of it"
+            return chosen
+
+        return select(where).addCallback(add)
+
+    queue.select = described
+    desk.type("hold all", "y")
+    assert desk.audited()[0][1] == "all"
+
+
 def test_a_spread_is_refused_before_anybody_is_asked(desk, queue):
     assert "% A spread is at most 1d." in desk.type("retry all spread 400d")
     assert desk.screen.questions == []

@@ -87,6 +87,14 @@ def test_enable_with_a_wrong_password_takes_longer_each_time(desk):
     assert desk.session.prompt == "mx1>"
 
 
+def test_a_cancelled_enable_is_no_wrong_password(desk):
+    desk.login("root", "admin")
+    assert "% Cancelled. Nothing was changed  [E503]" in desk.type("enable", None)
+    assert not desk.session.enabled
+    assert desk.session.enable_failures == 0
+    assert desk.audited() == []
+
+
 def test_enable_is_for_admins_and_for_those_who_can_be_asked(desk):
     assert "E301" in desk.type("enable")
     assert ("enable", "op", "", 0, "refused E301") in desk.audited()

@@ -81,7 +81,8 @@ async def _select(call: Call, verb: str) -> Selection:
     else:
         selection = await call.store(queue.select(_filter(verb, chosen.where)), SEARCH_SECONDS)
     assert isinstance(selection, Selection)
-    selection.described = selection.described or chosen.text
+    if chosen.kind == "all" or not selection.described:
+        selection.described = chosen.text
     return selection
 
 

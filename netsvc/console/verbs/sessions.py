@@ -64,6 +64,8 @@ async def enable(call: Call) -> None:
         if not call.outlet.interactive:
             raise CommandError("E303", "Nobody can be asked for the password here: say enable password SECRET")
         password = await call.outlet.ask("Password: ", secret=True)
+        if password is None:
+            raise CommandError("E503", "Cancelled. Nothing was changed")
     if session.enable_failures:
         await deferLater(session.clock, min(2**session.enable_failures // 2, MAX_DELAY), lambda: None)
     if not password or not await call.store(call.service.accounts.verify(session.operator.name, password)):
