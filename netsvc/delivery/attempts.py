@@ -139,19 +139,23 @@ class Attempts:
         """Count failed connections in a row; leave the destination alone after a few."""
         ground = self._ground
         if outcome.fault in CONNECTION_FAULTS:
-            lane.failed()
+            now = ground.spool.now()
+            in_a_row = now >= lane.alone_until  # connections that failed side by side are one failure
+            lane.failed(in_a_row)
             wait = dead_for(lane.streak, ground.chance)
             if wait and outcome.result is Result.DEFERRED:
-                lane.dead_until = ground.spool.now() + wait
-                ground.logbook.event(
-                    "delivery.destination_down", destination=lane.key, why=outcome.reply, until_ms=lane.dead_until
-                )
+                if in_a_row:
+                    lane.alone_until = now + wait
+                    ground.logbook.event(
+                        "delivery.destination_down", destination=lane.key, why=outcome.reply, until_ms=lane.alone_until
+                    )
+                lane.dead_until = lane.alone_until
                 telling = ground.spool.destination_failed(lane.dest_id, lane.dead_until, outcome)
                 self._tell(telling.addCallback(lambda _: lane.known()))
             return
         answered = outcome.result is not Result.RELEASED and outcome.fault is not Fault.ROUTING
         if answered and (lane.streak or not lane.proved):
-            lane.streak = lane.dead_until = 0
+            lane.streak = lane.dead_until = lane.alone_until = 0
             lane.proved = True
             self._tell(ground.spool.destination_ok(lane.dest_id))
 

@@ -26,6 +26,8 @@ class Lane:
     streak: int = 0
     proved: bool = False
     dead_until: int = 0
+    alone_until: int = 0
+    """Until when it was decided to leave it alone; ``dead_until`` is forgotten once the store knows."""
     leased_at: int = 0
 
     def room(self, now: int) -> int:
@@ -58,7 +60,7 @@ class Lane:
         """Note that the store knows how long the destination is left alone: operators may change that there."""
         self.dead_until = 0
 
-    def failed(self) -> None:
-        """Note that a connection could not be made: begin small again."""
-        self.streak += 1
+    def failed(self, in_a_row: bool) -> None:
+        """Note that a connection could not be made, for the next time ``in_a_row``: begin small again."""
+        self.streak += in_a_row
         self.allow = FEW

@@ -280,6 +280,15 @@ class FailureTest(ServiceCase):
         self.go(1)
         self.assertEqual(self.spool.fine, [7])
 
+    def test_connections_that_fail_side_by_side_are_one_failure(self):
+        self.make(*[row(id=n, message_id=n) for n in range(1, 6)])
+        self.agent.result, self.agent.fault = Result.DEFERRED, Fault.CONNECT_REFUSED
+        self.start()
+        self.assertEqual(len(self.agent.attempts), 5)
+        self.assertEqual(len({until for _, until, _ in self.spool.failed}), 1)
+        self.assertLess(abs(self.spool.failed[-1][1] - NOW - 5 * MINUTE), 1000)
+        self.assertEqual(len(self.logbook.named("delivery.destination_down")), 1)
+
     def test_an_operator_may_try_a_dead_destination(self):
         self.make(*[row(id=n, message_id=n) for n in range(1, 4)])
         self.agent.result, self.agent.fault = Result.DEFERRED, Fault.CONNECT_REFUSED
