@@ -7,7 +7,6 @@ says why, and the process ends with a status other than 0.
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import resource
 import sys
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 STOP_SECONDS: Final = 60
 """How long each part may take to stop before it is left behind."""
-GC_THRESHOLDS: Final = (20_000, 20, 20)
 MAX_OPEN_FILES: Final = 65_536
 EXIT_FAILED: Final = 1
 
@@ -140,7 +138,6 @@ class NodeService(MultiService):
         )
         if self.gather_log is not None:
             self.gather_log(self._reactor.callLater)
-        settle_memory()
         notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=serving")
 
     def _door(self, listener: Listener, house: IHouse) -> IProtocolFactory:
@@ -198,16 +195,6 @@ class NodeService(MultiService):
         await gatherResults([listener.stopService() for listener in self.listeners])
         await self._undo.run()
         self._logbook.event("service.stopped", hostname=self.config.hostname)
-
-
-def settle_memory() -> None:
-    """Spare the collector what lives as long as the process, and have it look less often.
-
-    Sessions and messages leave no circles behind; the collector is for what plugins may leave.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def raise_file_limit() -> None:
