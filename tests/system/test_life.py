@@ -1,5 +1,6 @@
 """The service's life: start, refusals to start, plugins, stop, and what is still there after a restart."""
 
+import contextlib
 import signal
 import socket
 import sqlite3
@@ -262,7 +263,7 @@ def test_little_room_for_descriptors_is_survived(make_service):
         for sock in crowd:
             sock.close()
     for _ in range(1000):  # the service may not have seen all of them go yet
-        with Smtp(service.ports["smtp"]) as smtp:
+        with contextlib.suppress(ConnectionError), Smtp(service.ports["smtp"]) as smtp:  # or have no descriptor for us
             if smtp.greeting.startswith("220"):
                 smtp.begin("c@example.net", ["alice@example.org"])
                 queue_id(smtp.content(HEAD + b"after the crowd\r\n"))

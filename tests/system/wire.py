@@ -62,7 +62,11 @@ class Smtp(Line):
         super().__init__(
             socket.create_connection((host, port), DEADLINE, source_address=(source, 0) if source else None)
         )
-        self.greeting = self.reply()
+        try:
+            self.greeting = self.reply()
+        except BaseException:
+            self.close()
+            raise
 
     def reply(self):
         lines = []
