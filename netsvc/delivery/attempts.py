@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_RECIPIENTS = 100
 """Recipients in one transaction."""
+UNREACHED = "the destination could not be reached before the message expired"
 REPORT_PAUSE = 5.0
 """Seconds before a report that could not be made is tried again."""
 
@@ -75,6 +76,13 @@ class Attempts:
         attempt.addErrback(self._broken, rows)
         attempt.addCallback(self._done, lane, rows)
         attempt.addErrback(lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="an attempt"))
+
+    def expire(self, rows: list[Leased]) -> None:
+        """Give up ``rows`` of one message, which expired while their destination was left alone, without an attempt."""
+        self._under_way += 1
+        outcomes = [Outcome(row.id, Result.EXPIRED, Fault.EXPIRED, 0, "4.4.1", UNREACHED) for row in rows]
+        judging = Deferred.fromCoroutine(self._judge(rows, outcomes))
+        judging.addErrback(lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="expiring"))
 
     def _broken(self, failure: Failure, rows: list[Leased]) -> list[Outcome]:
         """Make the outcomes of an agent that failed, which it must not."""

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 POLL = 0.25
 """Seconds between two looks for due mail that nothing announced."""
+EXPIRE_POLL = 60.0
+"""Seconds between two looks for what expired at destinations that are left alone."""
+MOST_EXPIRED = 200
+"""Deliveries of one such look's unit of work."""
 SHORTEST = 0.05
 """Seconds between two looks, however much is announced."""
 MOST_LEASED = 2_000
@@ -81,17 +85,20 @@ class DeliveryService(Service):
         self._attempts = Attempts(ground, self._came)
         self._poll = LoopingCall(self.wake)
         self._poll.clock = self.reactor
+        self._expiring = LoopingCall(self._expire)
+        self._expiring.clock = self.reactor
         self._soon: IDelayedCall | None = None
         self._pumping: Deferred[None] | None = None
         self._pump_again = False
         self._pumped_at = 0.0
-        self._awaited = False
+        self._looking: Deferred[None] | None = None
 
     def startService(self) -> None:
         """Begin to look for due mail."""
         super().startService()  # type: ignore[no-untyped-call] # Twisted's has no types
         self.spool.wake(self.wake)
         self._poll.start(POLL, now=True)
+        self._expiring.start(EXPIRE_POLL, now=False)
         self.logbook.event("delivery.started")
 
     def stopService(self) -> Deferred[None]:
@@ -100,8 +107,11 @@ class DeliveryService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._poll.running:
-            self._poll.stop()
+        for call in (self._poll, self._expiring):
+            if call.running:
+                call.stop()
+        if self._looking is not None:
+            await self._looking
         if self._soon is not None and self._soon.active():
             self._soon.cancel()
         if self._pumping is not None:
@@ -196,6 +206,11 @@ class DeliveryService(Service):
 
     def _take(self, rows: list[Leased]) -> None:
         """Have every leased delivery attempted, those of one message and destination together."""
+        for group in self._hold(rows).values():
+            self._attempts.begin(self._lanes[group[0].dest_id], group)
+
+    def _hold(self, rows: list[Leased]) -> dict[tuple[int, int], list[Leased]]:
+        """Note what is leased -> what shares message and destination together."""
         now = self.spool.now()
         groups: dict[tuple[int, int], list[Leased]] = {}
         for row in rows:
@@ -205,8 +220,24 @@ class DeliveryService(Service):
             if lane is None:
                 lane = self._lanes[row.dest_id] = Lane(row.dest_id)
             lane.leased(1, now)
-        for group in groups.values():
-            self._attempts.begin(self._lanes[group[0].dest_id], group)
+        return groups
+
+    def _expire(self) -> Deferred[None]:
+        """Give up what expired while nobody tried it, because its destination is left alone."""
+        looking = self._looking = Deferred.fromCoroutine(self._expire_some())
+        looking.addErrback(
+            lambda failure: self.logbook.failure("delivery.fault", failure, what="looking for the expired")
+        )
+        return looking
+
+    async def _expire_some(self) -> None:
+        while self.running and (room := MOST_LEASED - len(self.leased)) > 0:
+            before = self.spool.now() - self.site.current.delivery.expire
+            rows = await self.spool.overdue(before, min(room, MOST_EXPIRED))
+            for group in self._hold(rows).values():
+                self._attempts.expire(group)
+            if len(rows) < MOST_EXPIRED:
+                return
 
     def _came(self, rows: list[Leased], outcomes: list[Outcome], reports: list[Report]) -> None:
         """Settle what an attempt came to."""

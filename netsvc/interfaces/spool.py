@@ -50,6 +50,12 @@ class ISpool(Interface):
     def lease(wants: Sequence[tuple[int, int]]) -> Deferred[list[Leased]]:
         """``wants`` [(dest_id, n)] -> Deferred[list[Leased]].  Attempts and crashes are counted before the attempt."""
 
+    def overdue(accepted_before: int, limit: int) -> Deferred[list[Leased]]:
+        """Lease what has expired but would not be tried, its destination being left alone -> Deferred[list[Leased]].
+
+        Only messages accepted before ``accepted_before`` (ms) are looked at.  They are to be settled as EXPIRED.
+        """
+
     def settle(outcomes: Sequence[Outcome], reports: Sequence[Report]) -> Deferred[Settled]:
         """Record what attempts came to -> Deferred[Settled].
 

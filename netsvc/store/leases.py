@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from netsvc.mail.ids import make_id
 from netsvc.mail.message import Kind, Leased, State
 from netsvc.store.tally import Tally, lower_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from netsvc.store.tx import Tx
 
@@ -108,6 +109,38 @@ def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> li
     if not ids:
         raise_heads(tx, sorted(keys))
         return []
+    out = _take(tx, node, ids, keys)
+    raise_heads(tx, sorted(keys))
+    return out
+
+
+_OVERDUE = (
+    "FROM message m JOIN delivery d ON d.message_id = m.id JOIN dest t ON t.id = d.dest_id"
+    " WHERE m.id < ? AND m.expires_at <= ? AND d.state IN (1,3) AND t.dead_until > ? AND t.paused = 0"
+    " ORDER BY m.id, d.id LIMIT ?"
+)
+
+
+def overdue(tx: Tx, node: tuple[int, int], accepted_before: int, limit: int) -> list[Leased]:
+    """Lease what waits beyond its expiry for destinations that are left alone, oldest first.
+
+    Nothing of it would be tried before its destination is, which may be long after.  Only messages accepted before
+    ``accepted_before`` (ms) are looked at: ids are in the order of acceptance, so that a young queue is not walked.
+    """
+    bounds = (make_id(accepted_before, 0, 0), tx.now, tx.now, limit)
+    sql = f"SELECT d.id, d.dest_id, t.key {_OVERDUE}"
+    if tx.dialect == "postgresql":
+        sql += " FOR UPDATE OF d SKIP LOCKED"
+    found = tx.rows(sql, bounds)
+    if not found or not tx.value("SELECT 1 FROM node WHERE id = ? AND epoch = ? AND state = 1", node):
+        return []
+    out = _take(tx, node, [row[0] for row in found], {row[1]: row[2] for row in found})
+    raise_heads(tx, sorted({row[1] for row in found}))
+    return out
+
+
+def _take(tx: Tx, node: tuple[int, int], ids: Sequence[int], keys: Mapping[int, str]) -> list[Leased]:
+    """Lease deliveries by their ids; ``keys`` {dest_id: key} names their destinations."""
     tx.among(_TAKE, ids, (*node, tx.now))
     taken = tx.pick(_TAKEN, "FROM delivery WHERE id {ids}", ids)
     found = tx.pick(_MESSAGES, "FROM message m WHERE m.id {ids}", sorted({row[1] for row in taken}))
@@ -119,7 +152,6 @@ def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> li
         tally.move(row[5], (prev, State.ACTIVE), (reason, reason), size)
         out.append(_leased(row, messages[row[1]], keys[row[5]], node[1]))
     tally.apply(tx, node[0])
-    raise_heads(tx, sorted(keys))
     out.sort(key=lambda leased: leased.id)
     return out
 

@@ -169,6 +169,13 @@ class Spool:
         node = (self._engine.node_id, self._engine.epoch)
         return self._engine.write(lambda tx: leases.lease(tx, node, wants), SETTLE)
 
+    def overdue(self, accepted_before: int, limit: int) -> Deferred[list[Leased]]:
+        """Lease what has expired at destinations that are left alone."""
+        if not self.safe():
+            return succeed([])
+        node = (self._engine.node_id, self._engine.epoch)
+        return self._engine.write(lambda tx: leases.overdue(tx, node, accepted_before, limit), SETTLE)
+
     def settle(self, outcomes: Sequence[Outcome], reports: Sequence[Report] = ()) -> Deferred[Settled]:
         """Record what attempts came to."""
         done = self._engine.write(lambda tx: self._settling.run(tx, outcomes, reports), SETTLE)

@@ -55,7 +55,7 @@ class FakeQueue:
         self.fine = []
         self.readers = []
         self.bodies = {1: [CONTENT]}
-        self.body_error = self.read_error = None
+        self.body_error = self.read_error = self.overdue_error = None
         self.settle_errors = []
         self.hold_settle = False
         self.unsettled = []
@@ -81,6 +81,18 @@ class FakeQueue:
         out = []
         for dest, n in wants:
             out += [r for r in self.waiting if r.dest_id == dest][:n]
+        taken = {r.id for r in out}
+        self.waiting = [r for r in self.waiting if r.id not in taken]
+        return succeed(out)
+
+    def overdue(self, accepted_before, limit):
+        if self.overdue_error is not None:
+            return fail(self.overdue_error)
+        out = [
+            r
+            for r in self.waiting
+            if self.dead.get(r.dest_id, 0) > self.clock >= r.expires_at and r.received_at < accepted_before
+        ][:limit]
         taken = {r.id for r in out}
         self.waiting = [r for r in self.waiting if r.id not in taken]
         return succeed(out)

@@ -280,6 +280,35 @@ class FailureTest(ServiceCase):
         self.go(1)
         self.assertEqual(self.spool.fine, [7])
 
+    def test_what_expires_at_a_dead_destination_is_given_up_without_an_attempt(self):
+        long_ago = NOW - 6 * 24 * HOUR
+        self.make()
+        self.spool.dead[7] = NOW + HOUR
+        self.start()
+        old = [row(id=n, message_id=1 + n % 2, received_at=long_ago, expires_at=NOW - 1) for n in range(1, 5)]
+        self.spool.waiting = [*old, row(id=9, message_id=9)]
+        self.go(59)
+        self.assertEqual(self.spool.outcomes, [])
+        self.go(2)
+        self.assertEqual(self.agent.attempts, [])
+        self.assertEqual(sorted(o.delivery_id for o in self.spool.outcomes), [1, 2, 3, 4])
+        self.assertEqual(
+            {(o.result, o.fault, o.status) for o in self.spool.outcomes}, {(Result.EXPIRED, Fault.EXPIRED, "4.4.1")}
+        )
+        self.assertEqual(len(self.spool.reports), 2)
+        self.assertIn(b"could not be reached before", self.spool.reports[0].content)
+        self.assertEqual([r.id for r in self.spool.waiting], [9])
+
+    def test_looking_for_the_expired_may_fail(self):
+        self.make()
+        self.start()
+        self.spool.overdue_error = ZeroDivisionError()
+        self.go(61)
+        self.assertEqual(len(self.logbook.named("delivery.fault")), 1)
+        self.spool.overdue_error = None
+        self.go(60)
+        self.assertEqual(len(self.logbook.named("delivery.fault")), 1)
+
     def test_connections_that_fail_side_by_side_are_one_failure(self):
         self.make(*[row(id=n, message_id=n) for n in range(1, 6)])
         self.agent.result, self.agent.fault = Result.DEFERRED, Fault.CONNECT_REFUSED

@@ -274,6 +274,27 @@ def test_destinations_that_must_not_be_tried(house):
     house.run(house.spool.destination_ok(dest))
 
 
+def test_what_expired_at_a_dead_destination_is_leased_as_overdue(house):
+    first = house.accept(deliveries=[house.away(key="a.example"), house.away(key="a.example", n=2)])
+    house.accept(deliveries=[house.away(key="b.example")])
+    now = house.spool.now()
+    house.execute("UPDATE message SET expires_at = ?", (now - 1,))
+    look = house.spool.overdue
+    assert house.run(look(now + 10, 9)) == []
+    house.execute("UPDATE dest SET dead_until = ? WHERE key = 'a.example'", (now + 10**7,))
+    assert house.run(look(now - 10**6, 9)) == []
+    found = house.run(look(now + 10**3, 9))
+    assert [(row.message_id, row.n, row.dest_key) for row in found] == [
+        (first, 1, "a.example"),
+        (first, 2, "a.example"),
+    ]
+    assert house.run(look(now + 10**3, 9)) == []
+    house.run(house.spool.settle([Outcome(row.id, Result.EXPIRED, Fault.EXPIRED) for row in found], []))
+    assert house.rows("SELECT count(*) FROM history WHERE outcome = 3") == [(2,)]
+    house.spool.safe = lambda: False
+    assert house.run(look(now + 10**3, 9)) == []
+
+
 def test_a_blocked_head_does_not_stop_others_and_oldest_is_first(house):
     now = house.spool.now()
     for n, key in enumerate(("a.example", "b.example", "c.example")):
