@@ -131,7 +131,7 @@ class Listener(Service):
         name, endpoint = self.config.name, self.config.endpoint
         cause = error.socketError if isinstance(error, CannotListenError) else error
         number = getattr(cause, "errno", None)
-        other = f"--listen {name}=tcp:2525:interface=127.0.0.1"
+        other = f"--listen {name}=tcp:PORT:interface=ADDRESS"
         if number == errno.EACCES:
             why = "permission denied"
             remedy = f"start as root with twistd --uid, use systemd's sockets, or choose another port with {other}"

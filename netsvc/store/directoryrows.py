@@ -122,6 +122,9 @@ def delete_mails(tx: Tx, text: str) -> tuple[int, bool]:
     number = tx.value("SELECT id FROM mailbox WHERE address = ?", (address.key,))
     if number is None:
         raise StoreError(f"There is no mailbox {address.key}")
+    source = tx.value("SELECT min(address) FROM alias WHERE lower(target) = ?", (address.key,))
+    if source is not None:  # mail to it would be acknowledged and lead nowhere
+        raise StoreError(f"{source} leads to {address.key}. First: alias delete {source} {address.key}")
     uids = [
         row[0] for row in tx.rows("SELECT uid FROM mail WHERE mailbox_id = ? ORDER BY uid LIMIT ?", (number, SLICE))
     ]

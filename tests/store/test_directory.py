@@ -237,3 +237,20 @@ def test_a_look_that_fails_leaves_what_is_known(make_house):
     house.run(directory._look())
     assert directory._domains == set()
     house.fails(directory.resolve(parse_address("a@example.org")), StoreUnavailableError)
+
+
+def test_a_mailbox_that_an_alias_leads_to_stays(desk, house):
+    house.run(desk.create_mailbox("carol@example.org"))
+    house.run(desk.add_alias("info@example.org", "alice@example.org"))
+    house.run(desk.add_alias("info@example.org", "carol@example.org"))
+    assert refused_with(house, desk.delete_mailbox("carol@example.org")) == (
+        "info@example.org leads to carol@example.org. First: alias delete info@example.org carol@example.org"
+    )
+    house.run(desk.delete_alias("info@example.org", "carol@example.org"))
+    assert house.run(desk.delete_mailbox("carol@example.org")) == 0
+
+
+def refused_with(house, deferred):
+    with pytest.raises(StoreError) as caught:
+        house.run(deferred)
+    return str(caught.value)
