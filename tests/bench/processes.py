@@ -58,6 +58,11 @@ class Sink:
                 lines.readline()
                 sock.sendall(b"XSTAT\r\n")
                 counted = json.loads(lines.readline()[4:])
+                # The sink has to end the connection: when it reads our end instead, its allocator keeps the large
+                # buffer from then on, and it is two to three times as fast as a sink that nobody asked.
+                sock.sendall(b"QUIT\r\n")
+                while lines.readline():
+                    pass
             if counted["messages"] >= wait_messages:
                 return counted
             if time.monotonic() > end:
