@@ -61,8 +61,12 @@ async def delete_alias(call: Call) -> None:
     if not gone:
         raise CommandError("E401", f"No alias {address}{f' to {target}' if target else ''}", hint="show aliases")
     args = f"to {target}" if target else ""
-    said = f"{address} no longer leads to {target}." if target else f"Alias {address} deleted ({gone} targets)."
-    await call.changed(address, args, gone, said.replace("(1 targets)", "(1 target)"))
+    said = (
+        f"{address} no longer leads to {target}."
+        if target
+        else f"Alias {address} deleted ({gone} target{'' if gone == 1 else 's'})."
+    )
+    await call.changed(address, args, gone, said)
 
 
 COMMANDS = (
