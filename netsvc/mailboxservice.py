@@ -11,11 +11,12 @@ does not: the content, of which it looks at the header section and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
 from zope.interface import implementer
 
+from netsvc.deferreds import at_once
 from netsvc.interfaces import IMailboxService, ISubmission
 from netsvc.mail import reply
 from netsvc.mail.envelope import Envelope, Recipient
@@ -50,20 +51,6 @@ MAX_HOPS = 50
 
 NO_MAILBOX = 0
 """Id of no mailbox: what is to go there waits, and is returned."""
-
-T = TypeVar("T")
-
-
-def at_once(asked: Deferred[Any], kind: type[T]) -> T | None:
-    """Return the answer that ``asked`` has already, None when it has none of that ``kind`` yet.
-
-    Most answers are in a cache; a turn through the Deferred would cost more than finding them.
-    """
-    if asked.called:
-        answer = getattr(asked, "result", None)
-        if isinstance(answer, kind):
-            return answer
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from netsvc.deferreds import at_once
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
 from netsvc.mail.message import Resolution
@@ -106,7 +107,5 @@ class RecipientRule:
             return _DENIED
 
         asked = self._directory.resolve(address)
-        known = getattr(asked, "result", None) if asked.called else None
-        if isinstance(known, Resolution):  # from the directory's cache: no turn through the Deferred
-            return succeed(judge(known))
-        return asked.addCallback(judge)
+        known = at_once(asked, Resolution)
+        return asked.addCallback(judge) if known is None else succeed(judge(known))

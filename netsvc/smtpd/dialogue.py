@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
+from netsvc.deferreds import at_once
 from netsvc.mail import reply as r
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
 from netsvc.mail.ids import show_id
@@ -177,10 +178,11 @@ class Dialogue:
             done = submission.commit()
         except Exception:  # noqa: BLE001 - a broken promise; nothing was kept
             done = fail()
-        if done.called and isinstance(done.result, int):
-            self._committed(done.result)
-        else:
+        number = at_once(done, int)
+        if number is None:
             self._wait(done, self._committed)
+        else:
+            self._committed(number)
 
     def _session_ended(self, event: SessionEnded) -> None:
         self.end(event.why)
@@ -193,10 +195,11 @@ class Dialogue:
             asked = ask(self._facts, event.path, event.params)
         except Exception:  # noqa: BLE001 - whatever it is, the client may try again
             asked = fail()
-        if asked.called and isinstance(asked.result, Reply):
-            self._answer(asked.result)  # most answers are there at once: no turn through the Deferred
-        else:
+        reply = at_once(asked, Reply)
+        if reply is None:
             self._wait(asked, self._verified)
+        else:
+            self._answer(reply)
 
     def _wait(self, asked: Deferred[Any], use: Callable[[Any], None]) -> None:
         self.awaiting = True
