@@ -1,4 +1,4 @@
-"""Which protocols there are: drop-ins in ``netsvc.plugins``, then in ``twisted.plugins`` (floor 7).
+"""Which protocols and policies there are: drop-ins in ``netsvc.plugins``, then in ``twisted.plugins`` (floor 7).
 
 A module that cannot be imported is told of by Twisted, with its traceback, and
 named here so that a listener that needs it can say why it is not there.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,24 +17,28 @@ from twisted.plugin import getPlugins
 import netsvc.plugins
 import twisted.plugins
 from netsvc.config.endpoint import check_endpoint
-from netsvc.interfaces import IProtocolMaker
+from netsvc.interfaces import IPolicyMaker, IProtocolMaker
 from netsvc.mail.escape import escape
+from netsvc.policymaker import COMMON, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
+_POLICY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
+
 
 @dataclass(slots=True)
 class Protocols:
-    """What was found: ``makers`` by name, and ``broken`` {module: why} of our own plugin package."""
+    """What was found: ``makers`` and ``policies`` by name, and ``broken`` {module: why} of our own plugin package."""
 
     makers: dict[str, IProtocolMaker] = field(default_factory=dict)
+    policies: dict[str, IPolicyMaker] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
 
 def protocols() -> Protocols:
-    """Return the protocols there are.  Of two with one name the first found is taken, ours before others'."""
+    """Return the protocols and policies there are.  Of two with one name the first found is taken, ours before others'."""
     found = Protocols()
     packages: Iterable[ModuleType] = (netsvc.plugins, twisted.plugins)
     for package in packages:
@@ -43,6 +48,12 @@ def protocols() -> Protocols:
                 found.broken[type(maker).__module__] = fault
             else:
                 found.makers.setdefault(maker.name, maker)
+        for policy in getPlugins(IPolicyMaker, package):
+            fault = policy_fault(policy)
+            if fault:
+                found.broken.setdefault(type(policy).__module__, fault)
+            else:
+                found.policies.setdefault(policy.name, policy)
     for module in pkgutil.iter_modules(netsvc.plugins.__path__):
         name = f"{netsvc.plugins.__name__}.{module.name}"
         try:
@@ -68,6 +79,28 @@ def maker_fault(maker: object) -> str:
         return f"{name}: {_in_a_line(error)}"
     if len(set(names)) != len(names) or {"protocol", "endpoint", "listener"} & set(names):
         return f"{name} declares a setting twice, or one called protocol, endpoint or listener"
+    return ""
+
+
+def policy_fault(policy: object) -> str:
+    """Return what is wrong with a policy plugin, "" when nothing is."""
+    name = getattr(policy, "name", None)
+    if not (isinstance(name, str) and _POLICY_NAME.match(name)):
+        return "its name is none: lower-case letters, digits, - and _, at most 32"
+    if not callable(getattr(policy, "make", None)):
+        return f"{name} has no make(ground)"
+    stages = getattr(policy, "stages", ())
+    if not stages or not set(stages) <= set(STAGES):
+        return f"{name} says no stages, or other ones than {' '.join(STAGES)}"
+    try:
+        names = [setting.name for setting in getattr(policy, "settings", ())]
+    except (AttributeError, TypeError) as error:
+        return f"{name}: {_in_a_line(error)}"
+    if len(set(names)) != len(names) or set(COMMON) & set(names):
+        return f"{name} declares a setting twice, or one called {', '.join(COMMON)}"
+    for attribute, kind in (("usual", bool), ("order", int), ("deadline", int)):
+        if not isinstance(getattr(policy, attribute, None), kind):
+            return f"{name} does not say {attribute}"
     return ""
 
 

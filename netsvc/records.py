@@ -96,16 +96,30 @@ class AccountRow:
     fails: int = 0
 
 
+class NameNotFoundError(Exception):
+    """There is no such name, or no record of the kind asked for."""
+
+
+class NameTemporaryError(Exception):
+    """A name could not be looked up now: no answer in time, or a server's failure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a policy says.
 
-    ``action``: accept, reject, defer, tag, hold, or pass (no opinion); ``why`` is for the logbook.
+    ``action``: accept, reject, defer, tag, hold, or pass (no opinion); reject and defer have a ``reply``; ``why`` is
+    for the logbook, and for whoever looks at a held message.  Whatever the action, ``tags`` (words without blanks)
+    are kept with the message; ``header`` (only at content) is whole header fields, CRLF ended, put on top of it; the
+    answer is held back for ``delay`` seconds.
     """
 
     action: str
     reply: Reply | None = None
     why: str = ""
+    tags: tuple[str, ...] = ()
+    header: bytes = b""
+    delay: float = 0.0
 
 
 PASS = Verdict("pass")

@@ -7,7 +7,7 @@ and the mailbox service obey them.  Durations are milliseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,9 @@ class SiteSettings:
     ``domains``, ``mailboxes`` and ``aliases`` matter in a seed only: afterwards they live in the directory, and
     ``ISite.current`` has them empty.  ``routes`` maps a domain pattern (``*``, ``example.org``, ``.example.org`` for
     what is below it) to a target: ``mx``, ``[host]:port``, ``lmtp:…``, ``maildir:/path/{domain}/{local}``.
+
+    ``policies`` maps a policy's name to what the site says of it, written as in TOML: str (durations too, ``5s``),
+    int, bool, tuple of str; what it does not say is as the policy declares.
     """
 
     domains: tuple[str, ...] = ()
@@ -55,3 +58,4 @@ class SiteSettings:
     relay_domains: tuple[str, ...] = ()
     limits_exempt: tuple[str, ...] = ()
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -20,7 +20,8 @@ from twisted.python.logfile import LogFile
 import netsvc
 from netsvc import logbook, loglines
 from netsvc.config.complaints import Complaint, ConfigError, ValueFaultError
-from netsvc.config.node import Overrides, Rooms, check_auth, load_node, parse_listen
+from netsvc.config.node import Overrides, check_auth, load_node, parse_listen
+from netsvc.config.rooms import Rooms
 from netsvc.delivery.routing import check_route
 from netsvc.discovery import protocols
 from netsvc.node import NodeService, complain_on_stderr
@@ -92,7 +93,7 @@ class Options(usage.Options, AuthOptionMixin):
         """Read and check the configuration; exits with EX_CONFIG and every complaint when it cannot be used."""
         self.protocols = protocols()
         overrides = Overrides(self["state"], self["hostname"], self["store"], self.listen, self.specs)
-        rooms = Rooms(self.protocols.makers, check_route)
+        rooms = Rooms(self.protocols.makers, check_route, self.protocols.policies)
         try:
             self.node = load_node(Path(self["config"]) if self["config"] else None, overrides, rooms)
             if self["check"]:

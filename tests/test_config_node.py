@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from netsvc.commands import Setting
 from netsvc.config import node as node_module
 from netsvc.config.complaints import ConfigError, ValueFaultError
-from netsvc.config.node import Overrides, Rooms, load_node, parse_listen, read_node
+from netsvc.config.node import Overrides, load_node, parse_listen, read_node
+from netsvc.config.rooms import Rooms
 from netsvc.delivery.routing import check_route
 from netsvc.plugins.netsvc_smtp import smtp
 from netsvc.plugins.netsvc_telnet import telnet

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netsvc.config import values
 from netsvc.config.complaints import Complaints, ValueFaultError, nearest, quote
+from netsvc.config.declared import setting_reader
 from netsvc.config.endpoint import Endpoint, check_endpoint
 from netsvc.config.table import Later, TableReader
 
@@ -91,27 +92,12 @@ def _take(reader: TableReader, setting: Setting) -> Any:
 
 def _reader_of(setting: Setting) -> Callable[[object], Any]:
     """Return what checks a value against ``setting``."""
-    plain: dict[str, Callable[[object], Any]] = {
-        "str": values.text,
-        "int": values.whole,
-        "size": values.size,
-        "duration": values.duration,
-        "bool": values.flag,
-        "list": values.listed(values.network if setting.name == CLEARTEXT else values.filled),
-    }
-    read = plain.get(setting.type) or values.chosen(setting.choices)
+    read = setting_reader(setting, values.network if setting.name == CLEARTEXT else values.filled)
 
     def checked(value: object) -> Any:
         if isinstance(value, str) and (setting.name, value) in _LATER_CHOICES:
             raise ValueFaultError(f"{value} is not yet supported", f'write "{setting.default}"')
-        result: Any = read(value)
-        if setting.type in ("int", "size", "duration"):
-            unit = {"size": " octets", "duration": " ms"}.get(setting.type, "")
-            if setting.low is not None and result < setting.low:
-                raise ValueFaultError(f"{quote(value)} is too small", f"write at least {setting.low}{unit}")
-            if setting.high is not None and result > setting.high:
-                raise ValueFaultError(f"{quote(value)} is too large", f"write at most {setting.high}{unit}")
-        return result
+        return read(value)
 
     return checked
 

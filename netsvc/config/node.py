@@ -23,7 +23,7 @@ from netsvc.mail.address import AddressError, parse_domain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from netsvc.interfaces import IProtocolMaker
+    from netsvc.config.rooms import Rooms
     from netsvc.settings import SiteSettings
 
 DEFAULT_FILE: Final = Path("/etc/netsvc/netsvc.toml")
@@ -49,18 +49,6 @@ class Overrides:
     store: str | None = None
     listen: Mapping[str, str] = field(default_factory=dict)
     auth: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What the reader is told of other rooms.
-
-    ``makers`` are the protocol plugins by name; ``check_route(pattern, target)`` raises ValueError for what routing
-    would not take.
-    """
-
-    makers: Mapping[str, IProtocolMaker]
-    check_route: Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +251,7 @@ class _Reader:
         data = self._top.table("site")
         if data is None:
             return None
-        return read_site(self._complaints, data, self._folder, self._rooms.check_route)
+        return read_site(self._complaints, data, self._folder, self._rooms)
 
 
 def _store(value: object) -> str:

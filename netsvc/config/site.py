@@ -6,21 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from netsvc.config import values
 from netsvc.config.complaints import ValueFaultError, kind_of, quote
+from netsvc.config.policies import read_policies
 from netsvc.config.table import Later, TableReader
 from netsvc.settings import DeliverySettings, SiteSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from netsvc.config.complaints import Complaints
-
-    RouteCheck = Callable[[str, str], None]
-    """Raises ValueError, with a sentence for the operator, for a (pattern, target) that cannot be a route."""
+    from netsvc.config.rooms import Rooms
 
 _LATER = {
     "accounts": Later("accounts in the node file (use `user add` on the console)"),
-    "policies": Later("the policies table"),
     "limits": Later("the limits table"),
     "quotas": Later("the quotas table"),
 }
@@ -35,11 +33,11 @@ _MIN_RETRY = 1000
 class _SiteReader:
     """Reads one ``[site]`` table; ``folder`` is what relative paths are relative to."""
 
-    def __init__(self, complaints: Complaints, data: Mapping[str, Any], folder: Path, check_route: RouteCheck) -> None:
+    def __init__(self, complaints: Complaints, data: Mapping[str, Any], folder: Path, rooms: Rooms) -> None:
         self._complaints = complaints
         self._top = TableReader(complaints, ("site",), data, _LATER)
         self._folder = folder
-        self._check_route = check_route
+        self._rooms = rooms
 
     def read(self) -> SiteSettings:
         top = self._top
@@ -55,6 +53,7 @@ class _SiteReader:
             relay_domains=top.take("relay_domains", values.listed(values.domain), none),
             limits_exempt=top.take("limits_exempt", values.listed(values.network), none),
             delivery=self._delivery(),
+            policies=read_policies(self._complaints, top.table("policies") or {}, self._rooms.policies),
         )
         top.finish()
         self._check_together(settings)
@@ -98,7 +97,7 @@ class _SiteReader:
             )
         if target.startswith("maildir:") and not target.startswith("maildir:/"):
             target = f"maildir:{self._folder.joinpath(target[8:])}"
-        self._check_route(pattern, target)
+        self._rooms.check_route(pattern, target)
         return target
 
     def _delivery(self) -> DeliverySettings:
@@ -152,6 +151,6 @@ def _retry(value: object) -> tuple[int, ...]:
     return waits
 
 
-def read_site(complaints: Complaints, data: Mapping[str, Any], folder: Path, check_route: RouteCheck) -> SiteSettings:
+def read_site(complaints: Complaints, data: Mapping[str, Any], folder: Path, rooms: Rooms) -> SiteSettings:
     """Return the settings of the ``[site]`` table ``data``; what is wrong goes to ``complaints``."""
-    return _SiteReader(complaints, data, folder, check_route).read()
+    return _SiteReader(complaints, data, folder, rooms).read()

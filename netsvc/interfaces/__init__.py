@@ -8,8 +8,9 @@ permanent when it has returned, and what the caller must do next.
 from netsvc.interfaces.admin import IAudit, IDirectory, IMailStore, IQueueAdmin
 from netsvc.interfaces.console import IConsole, IConsoleSession, ITerminal
 from netsvc.interfaces.house import IEvents, IHouse, IProtocolMaker, ISessionEntry, ISessions
-from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter, IMailboxService, IPolicy, ISubmission
+from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter, IMailboxService, ISubmission
 from netsvc.interfaces.people import IAccountRows, IAccounts, ICounters, ILoginSource, IOperator
+from netsvc.interfaces.policy import IContent, IPolicies, IPolicy, IPolicyGround, IPolicyMaker, IResolver
 from netsvc.interfaces.spool import IDeliveryAgent, IRouting, ISite, ISpool
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "IBodyWriter",
     "IConsole",
     "IConsoleSession",
+    "IContent",
     "ICounters",
     "IDeliveryAgent",
     "IDirectory",
@@ -29,9 +31,13 @@ __all__ = [
     "IMailStore",
     "IMailboxService",
     "IOperator",
+    "IPolicies",
     "IPolicy",
+    "IPolicyGround",
+    "IPolicyMaker",
     "IProtocolMaker",
     "IQueueAdmin",
+    "IResolver",
     "IRouting",
     "ISessionEntry",
     "ISessions",

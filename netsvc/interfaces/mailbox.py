@@ -1,4 +1,4 @@
-"""What doors are promised: the one shared object, submissions, bodies, policies."""
+"""What doors are promised: the one shared object, submissions, bodies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from netsvc.mail.address import Address
     from netsvc.mail.envelope import Envelope, SessionFacts
     from netsvc.mail.reply import Reply
-    from netsvc.records import Verdict
 
 
 class IMailboxService(Interface):
@@ -28,7 +27,20 @@ class IMailboxService(Interface):
     site = Attribute("ISite: the committed configuration")
     sessions = Attribute("ISessions: the live registry, in and out")
     events = Attribute("IEvents: what happens, to follow")
+    policies = Attribute("IPolicies: the gate")
     hostname = Attribute("our name, str")
+
+    def verify_connection(session: SessionFacts) -> Deferred[Reply] | None:
+        """Ask about a client before it is greeted -> Deferred[Reply], or None: it is welcome.
+
+        The reply is a success (2xx) for a client that is welcome; with any other it is sent away.
+        """
+
+    def verify_helo(session: SessionFacts) -> Deferred[Reply] | None:
+        """Ask about a client that has said its name, ``session.helo`` -> Deferred[Reply], or None: nothing against it.
+
+        A reply that is no success (2xx) is the answer to its HELO or EHLO, which then counts as not given.
+        """
 
     def verify_sender(session: SessionFacts, reverse_path: Address, params: Mapping[str, str]) -> Deferred[Reply]:
         """Say whether a transaction may begin -> Deferred[Reply].
@@ -91,16 +103,3 @@ class IBodyReader(Interface):
 
     def close() -> None:
         """Give the reader back; safe any number of times."""
-
-
-class IPolicy(Interface):
-    """May this mail come in."""
-
-    name = Attribute("str")
-    stages = Attribute("frozenset of the stages it has an opinion at: connect helo mail rcpt content")
-
-    def check(stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
-        """-> Deferred[Verdict].  ``stage``: connect helo mail rcpt content.
-
-        ``session`` SessionFacts, ``envelope`` Envelope; at rcpt its last recipient is the one asked about.
-        """

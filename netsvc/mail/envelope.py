@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netsvc.mail.address import NULL, Address
 
@@ -42,10 +42,14 @@ class Recipient(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One transaction's envelope.  ``size`` is what SIZE= declared, 0 if nothing; ``body`` is 7BIT or 8BITMIME."""
+    """One transaction's envelope.  ``size`` is what SIZE= declared, 0 if nothing; ``body`` is 7BIT or 8BITMIME.
+
+    ``content`` is an IContent while policies are asked at the stage content, None else.
+    """
 
     session: SessionFacts
     reverse_path: Address = NULL
     recipients: tuple[Recipient, ...] = field(default=())
     size: int = 0
     body: str = "7BIT"
+    content: Any = None

@@ -32,12 +32,17 @@ def from_json(text: str, routes: Mapping[str, str]) -> SiteSettings:
     body = json.loads(text)
     delivery = _known(DeliverySettings, body.get("delivery", {}))
     rest = {name: value for name, value in _known(SiteSettings, body).items() if name not in _ELSEWHERE}
+    rest["policies"] = {name: _tuples(table) for name, table in body.get("policies", {}).items()}
     return SiteSettings(**(rest | {"routes": dict(routes), "delivery": DeliverySettings(**delivery)}))
 
 
 def _known(kind: type[Any], body: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in fields(kind)}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in body.items() if name in names}
+    return {name: value for name, value in _tuples(body).items() if name in names}
+
+
+def _tuples(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in body.items()}
 
 
 def to_toml(settings: SiteSettings) -> str:
@@ -56,6 +61,9 @@ def to_toml(settings: SiteSettings) -> str:
         if value != getattr(usual, entry.name):
             delivery[entry.name] = _value(value, duration=entry.name in _DURATIONS)
     lines += _table("delivery", delivery, bare=True)
+    for name in sorted(settings.policies):
+        rows = {key: _value(value, duration=False) for key, value in settings.policies[name].items()}
+        lines += _table(f"policies.{name}", rows, bare=True)
     return "\n".join(lines) + "\n"
 
 
@@ -68,6 +76,8 @@ def _table(name: str, rows: Mapping[str, str], *, bare: bool = False) -> list[st
 def _value(value: Any, *, duration: bool) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_value(part, duration=duration) for part in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if duration:
         return quoted(duration_text(value))
     return quoted(value) if isinstance(value, str) else str(value)

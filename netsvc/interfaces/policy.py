@@ -1,0 +1,121 @@
+"""What policies promise and what they are given: verdicts, the resolver, a message's content before it is taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from netsvc.mail.envelope import Envelope, SessionFacts
+    from netsvc.records import Row, Verdict
+
+
+class IPolicy(Interface):
+    """May this mail come in."""
+
+    name = Attribute("str: the word in [site.policies.NAME]")
+    stages = Attribute("the stages it has an opinion at, a tuple or set of: connect helo mail rcpt content")
+
+    def configure(values: Mapping[str, Any]) -> None:
+        """Take the site's settings for it: ``values`` {key: checked value}, every key of its settings present.
+
+        Called in the reactor's thread before the first ``check`` and after each change of them, while it is on.
+        Raises ValueError with a message fit to be shown; then it goes on with the values it had.
+        """
+
+    def check(stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+        """-> Deferred[Verdict], fired already where the answer is known.  ``stage``: connect helo mail rcpt content.
+
+        ``session`` SessionFacts, ``envelope`` Envelope; at rcpt its last recipient is the one asked about, at content
+        its ``content`` is an IContent.  It may fail, or be cancelled when its deadline has passed: then it is skipped,
+        or the mail is deferred, as the site says.
+        """
+
+
+class IPolicyMaker(Interface):
+    """A drop-in in netsvc/plugins: twisted.plugin.getPlugins(IPolicyMaker, netsvc.plugins).  It is light to import.
+
+    ``netsvc.policymaker.PolicyMaker`` is one as a value.
+    """
+
+    name = Attribute("str: the word in [site.policies.NAME]")
+    stages = Attribute("tuple of the stages it has an opinion at: connect helo mail rcpt content")
+    settings = Attribute("tuple of commands.Setting: its keys in [site.policies.NAME]")
+    usual = Attribute("bool: whether it is on where the site says nothing")
+    order = Attribute("int: lower ones are asked first at a stage; the site may say another (key ``order``)")
+    deadline = Attribute("int: ms a check may take where the site says nothing (key ``deadline``)")
+    help = Attribute("str: one sentence, what it does")
+
+    def make(ground: IPolicyGround) -> IPolicy:
+        """-> IPolicy, once a node, when it is first on.  Raises ValueError with a message fit to be shown."""
+
+
+class IPolicyGround(Interface):
+    """All that a policy is given."""
+
+    resolver = Attribute("IResolver")
+    counters = Attribute("ICounters: windows and lists, shared by the nodes")
+    directory = Attribute("IDirectory")
+    site = Attribute("ISite")
+    sessions = Attribute("ISessions")
+    logbook = Attribute("netsvc.logbook.Logbook")
+    clock = Attribute("the reactor: IReactorTime, endpoints, threads")
+    hostname = Attribute("our name, str")
+
+
+class IPolicies(Interface):
+    """The gate: every policy that is on, asked stage by stage, each within its deadline and behind its breaker."""
+
+    stages = Attribute("frozenset of the stages at which any policy is on; at others there is nothing to ask")
+
+    def ask(stage: str, envelope: Envelope) -> Deferred[Verdict]:
+        """-> Deferred[Verdict], fired already where every answer is known; it never fails.
+
+        The first accept, reject or defer wins; a hold, and the tags, headers and delays of all that were asked, are
+        added to it.  The answer comes when its delay is over.  ``Verdict.why`` names the policy that decided.
+        """
+
+    def rows() -> list[Row]:
+        """-> list of policy/1 rows, in the order they are asked."""
+
+    def settings(name: str) -> list[Row] | None:
+        """-> list of policy.setting/1 rows of the policy ``name``, None when there is none of that name."""
+
+
+class IContent(Interface):
+    """A message's content, whole but not yet taken, as policies at the stage content see it (CRLF lines)."""
+
+    id = Attribute("the queue id, int")
+    size = Attribute("octets of content")
+    header = Attribute("bytes of the header section with CRLF line ends, without the empty line; at most 1 MiB")
+
+    def read(offset: int, length: int) -> Deferred[bytes]:
+        """-> Deferred[bytes] of at most ``length`` (256 KiB at most) octets from ``offset``; b"" at the end."""
+
+
+class IResolver(Interface):
+    """Names looked up: cached by their TTL within bounds, with a deadline, never blocking.
+
+    Each fails with NameNotFoundError (no such name, or no such record), NameTemporaryError (no answer in time,
+    SERVFAIL).  Names are str, ASCII; a trailing dot is allowed.
+    """
+
+    def a(name: str) -> Deferred[list[str]]:
+        """-> Deferred[list[str]]: IPv4 addresses."""
+
+    def aaaa(name: str) -> Deferred[list[str]]:
+        """-> Deferred[list[str]]: IPv6 addresses."""
+
+    def ptr(ip: str) -> Deferred[list[str]]:
+        """-> Deferred[list[str]]: lower-case names of the address ``ip`` (text), without a trailing dot."""
+
+    def txt(name: str) -> Deferred[list[bytes]]:
+        """-> Deferred[list[bytes]]: each record's strings, joined."""
+
+    def mx(name: str) -> Deferred[list[tuple[int, str]]]:
+        """-> Deferred[list[(preference, lower-case name without a trailing dot)]], unsorted; null MX has the name ""."""
