@@ -74,6 +74,22 @@ class Selection:
     was: array[int] = field(default_factory=lambda: array("b"))
 
 
+@dataclass(frozen=True, slots=True)
+class DoorRule:
+    """What an operator keeps out.
+
+    ``kind``: block (``key``: a network in its canonical text) or pause (``key``: NODE/LISTENER).  ``at`` and ``until``
+    are ms since 1970; ``until`` 0: until it is taken back.
+    """
+
+    kind: str
+    key: str
+    reason: str
+    actor: str
+    at: int
+    until: int = 0
+
+
 ROLES = ("none", "viewer", "operator", "admin")
 """Role words by their code in the store."""
 

@@ -7,6 +7,7 @@ permanent when it has returned, and what the caller must do next.
 
 from netsvc.interfaces.admin import IAudit, IDirectory, IMailStore, IQueueAdmin
 from netsvc.interfaces.console import IConsole, IConsoleSession, ITerminal
+from netsvc.interfaces.doors import IDoorRules, IDoors
 from netsvc.interfaces.house import IEvents, IHouse, IProtocolMaker, ISessionEntry, ISessions
 from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter, IMailboxService, ISubmission
 from netsvc.interfaces.people import IAccountRows, IAccounts, ICounters, ILoginSource, IOperator
@@ -25,6 +26,8 @@ __all__ = [
     "ICounters",
     "IDeliveryAgent",
     "IDirectory",
+    "IDoorRules",
+    "IDoors",
     "IEvents",
     "IHouse",
     "ILoginSource",

@@ -15,6 +15,7 @@ from netsvc.store.audit import Audit
 from netsvc.store.beats import Beats
 from netsvc.store.counters import Counters
 from netsvc.store.directory import Directory
+from netsvc.store.doorrules import DoorRules
 from netsvc.store.engine import Engine
 from netsvc.store.leases import SLICE, free
 from netsvc.store.mailstore import MailStore
@@ -102,6 +103,7 @@ class Store:
         self.directory = Directory(engine, reactor)
         self.account_rows = AccountRows(engine)
         self.counters = Counters(engine)
+        self.door_rules = DoorRules(engine)
         self.audit = Audit(engine, audit_file)
         self.site = Site(engine, reactor)
         self.beats: Beats | None = None
