@@ -12,6 +12,14 @@ from netsvc.interfaces.house import IEvents, IHouse, IProtocolMaker, ISessionEnt
 from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter, IMailboxService, ISubmission
 from netsvc.interfaces.people import IAccountRows, IAccounts, ICounters, ILoginSource, IOperator
 from netsvc.interfaces.policy import IContent, IPolicies, IPolicy, IPolicyGround, IPolicyMaker, IResolver
+from netsvc.interfaces.security import (
+    ICertificates,
+    IMailLogin,
+    IScramLogin,
+    ISenders,
+    ISubmitter,
+    IVerifiers,
+)
 from netsvc.interfaces.spool import IDeliveryAgent, IRouting, ISite, ISpool
 
 __all__ = [
@@ -20,6 +28,7 @@ __all__ = [
     "IAudit",
     "IBodyReader",
     "IBodyWriter",
+    "ICertificates",
     "IConsole",
     "IConsoleSession",
     "IContent",
@@ -31,6 +40,7 @@ __all__ = [
     "IEvents",
     "IHouse",
     "ILoginSource",
+    "IMailLogin",
     "IMailStore",
     "IMailboxService",
     "IOperator",
@@ -42,10 +52,14 @@ __all__ = [
     "IQueueAdmin",
     "IResolver",
     "IRouting",
+    "IScramLogin",
+    "ISenders",
     "ISessionEntry",
     "ISessions",
     "ISite",
     "ISpool",
     "ISubmission",
+    "ISubmitter",
     "ITerminal",
+    "IVerifiers",
 ]

@@ -1,0 +1,1 @@
+"""Certificates and their keys: read, checked, read again when they change (floor 4)."""

@@ -1,0 +1,73 @@
+"""What doors are promised about secrets: certificates, the avatar of who may send mail, password verifiers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import Attribute, Interface
+
+from netsvc.interfaces.people import ILoginSource
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from netsvc.records import Row
+
+
+class ICertificates(Interface):
+    """The node's certificates, re-read when their files change.  Provides IOpenSSLServerConnectionCreator too."""
+
+    def serverConnectionForTLS(tlsProtocol: Any) -> Any:
+        """-> OpenSSL.SSL.Connection for a new session, with the certificates of now."""
+
+    def rows() -> list[Row]:
+        """-> list of certificate/1 rows, that for everybody first."""
+
+
+class IMailLogin(ILoginSource):
+    """Credentials of a mail client: counted apart from the console's, so that guessing here locks nobody out there."""
+
+
+class IScramLogin(IMailLogin):
+    """Credentials whose bearer has shown in a SCRAM exchange that he knows a password."""
+
+    username = Attribute("the name as it was prepared, str")
+
+    def proves(verifier: str) -> bool:
+        """-> bool: whether what was shown fits ``verifier``, the text of an account's scram column."""
+
+
+class ISubmitter(Interface):
+    """The avatar of somebody who may send mail."""
+
+    name = Attribute("str: the account's name")
+    address = Attribute("str: the address of his mailbox")
+
+
+class IVerifiers(Interface):
+    """What SCRAM exchanges begin with."""
+
+    def verifier(name: str) -> Deferred[str]:
+        """-> Deferred[str]: the verifier of the account ``name``; for one that has none, one that nothing fits.
+
+        The latter is the same each time for a name, on every node: nobody learns which names exist.
+        """
+
+
+class ISenders(Interface):
+    """Which addresses an account may send as."""
+
+    def may_use(user: str, address: str) -> Deferred[bool]:
+        """-> Deferred[bool]: whether account ``user`` may send as ``address``, an address' text."""
+
+    def mailbox_of(user: str) -> Deferred[str]:
+        """-> Deferred[str]: the address of the account's mailbox, "" for one that has none."""
+
+    def grants(user: str | None = None) -> Deferred[list[tuple[str, str]]]:
+        """-> Deferred[list[(account, address or @domain)]], of one account or of all."""
+
+    def grant(user: str, address: str) -> Deferred[None]:
+        """Let ``user`` send as ``address``, or as anybody in ``@domain`` -> Deferred[None]; StoreError."""
+
+    def revoke(user: str, address: str) -> Deferred[bool]:
+        """Take a grant back -> Deferred[bool]: whether there was one."""

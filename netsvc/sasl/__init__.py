@@ -1,0 +1,1 @@
+"""SASL, silent: exchanges as challenge and response values (floor 1)."""
