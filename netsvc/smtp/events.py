@@ -12,14 +12,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from netsvc.mail.address import MAX_PATH, Address
+from netsvc.mail.envelope import NO_WISHES, Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from netsvc.mail.reply import Reply
 
-BODY_TYPES = frozenset({"7BIT", "8BITMIME"})
-"""Values of BODY= (RFC 6152)."""
+BODY_TYPES = frozenset({"7BIT", "8BITMIME", "BINARYMIME"})
+"""Values of BODY= (RFC 6152, 3030)."""
 MAX_NAME = 255
 """Octets of the name in EHLO and HELO."""
 
@@ -42,7 +43,7 @@ FLUSH = Pause.FLUSH
 
 @dataclass(frozen=True, slots=True)
 class Greeted:
-    """*Asks.*  EHLO (``extended``) or HELO with the client's name for itself, as written."""
+    """*Asks.*  EHLO or LHLO (``extended``) or HELO with the client's name for itself, as written."""
 
     name: str
     extended: bool
@@ -56,12 +57,16 @@ class Greeted:
 
 @dataclass(frozen=True, slots=True)
 class SenderGiven:
-    """*Asks.*  MAIL.  ``size`` is what SIZE= declared, 0 if nothing; ``params`` all parameters as written."""
+    """*Asks.*  MAIL.
+
+    ``size`` is what SIZE= declared, 0 if nothing; ``params`` all parameters as written, ``wishes`` what they mean.
+    """
 
     path: Address
     size: int = 0
     body: str = "7BIT"
     params: Mapping[str, str] = field(default_factory=dict)
+    wishes: Wishes = NO_WISHES
 
     def __post_init__(self) -> None:
         """Refuse a path without a domain that is not the null path, a negative size, an unknown body type."""
@@ -73,10 +78,12 @@ class SenderGiven:
 
 @dataclass(frozen=True, slots=True)
 class RecipientGiven:
-    """*Asks.*  RCPT.  A path without a domain is the bare Postmaster."""
+    """*Asks.*  RCPT.  A path without a domain is the bare Postmaster; ``orcpt`` and ``notify`` as in Recipient."""
 
     path: Address
     params: Mapping[str, str] = field(default_factory=dict)
+    orcpt: str = ""
+    notify: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a path that is null, too long, or without a domain and not Postmaster."""
@@ -85,6 +92,18 @@ class RecipientGiven:
             raise ValueError("a forward-path is an address or Postmaster")
         if len(local) + len(domain) >= MAX_PATH:
             raise ValueError("the path is too long")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientReplaced:
+    """*Asks.*  XCLIENT: ``given`` {attribute: value, "" where it is not known} of whom the peer stands for."""
+
+    given: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Refuse one that says nothing."""
+        if not self.given:
+            raise ValueError("at least one attribute is given")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +125,7 @@ class ContentReceived:
 
 @dataclass(frozen=True, slots=True)
 class ContentEnded:
-    """*Asks.*  CR LF . CR LF has come.  ``size`` octets of content; ``fault`` is the refusal to send, None without one.
+    """*Asks.*  The content is over.  ``size`` octets of content; ``fault`` is the refusal to send, None without one.
 
     With a fault some pieces may not have been given out: what came of the content is to be forgotten.
     """
@@ -132,4 +151,13 @@ class SessionEnded:
             raise ValueError("an end has a reason")
 
 
-Event = Greeted | SenderGiven | RecipientGiven | DataRequested | ContentReceived | ContentEnded | SessionEnded
+Event = (
+    Greeted
+    | ClientReplaced
+    | SenderGiven
+    | RecipientGiven
+    | DataRequested
+    | ContentReceived
+    | ContentEnded
+    | SessionEnded
+)

@@ -18,7 +18,7 @@ from functools import cached_property
 
 from netsvc.mail import reply as r
 from netsvc.mail.address import NULL, Address
-from netsvc.smtp import grammar, states
+from netsvc.smtp import grammar, states, xclient
 from netsvc.smtp.events import (
     FLUSH,
     NEED_DATA,
@@ -56,6 +56,7 @@ class Terms:
     max_recipients: int = 1000
     max_errors: int = 20
     bare_newline: str = REJECT
+    xclient: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no session could keep."""
@@ -84,7 +85,8 @@ class Terms:
         """The reply to EHLO: the name and the extensions (RFC 1870, 2034, 2920, 6152)."""
         first = r.HELLO.fill(hostname=self.hostname)
         size = f"SIZE {self.max_message_size}"
-        return bytes(r.Reply(first.code, "", (*first.lines, "PIPELINING", size, "8BITMIME", "ENHANCEDSTATUSCODES")))
+        offered = ("PIPELINING", size, "8BITMIME", "ENHANCEDSTATUSCODES", *([xclient.KEYWORD] if self.xclient else []))
+        return bytes(r.Reply(first.code, "", (*first.lines, *offered)))
 
 
 class AnswerError(Exception):
@@ -223,6 +225,10 @@ class ServerSession:
                 refused = r.NO_VALID_RECIPIENTS
             raise CommandError(refused)
         if event is None:
+            if verb == "XCLIENT" and self.terms.xclient:
+                if self.state in states.UNDER_WAY:
+                    raise CommandError(states.NESTED)
+                return xclient.parse(line)
             self._simple(verb)
         elif verb == "MAIL":
             self._check_size(event)

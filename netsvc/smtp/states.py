@@ -24,7 +24,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from netsvc.mail.reply import BAD_SEQUENCE, Reply
-from netsvc.smtp.events import ContentEnded, DataRequested, Event, Greeted, RecipientGiven, SenderGiven
+from netsvc.smtp.events import ClientReplaced, ContentEnded, DataRequested, Event, Greeted, RecipientGiven, SenderGiven
 
 
 class State(StrEnum):
@@ -43,7 +43,7 @@ class State(StrEnum):
 _GREET_FIRST = BAD_SEQUENCE.fill(why="send EHLO or HELO first")
 _MAIL_FIRST = BAD_SEQUENCE.fill(why="send MAIL first")
 _RCPT_FIRST = BAD_SEQUENCE.fill(why="send RCPT first")
-_NESTED = BAD_SEQUENCE.fill(why="a transaction is under way")
+NESTED = BAD_SEQUENCE.fill(why="a transaction is under way")
 
 _NO_TRANSACTION = {"RCPT": _MAIL_FIRST, "DATA": _MAIL_FIRST}
 
@@ -51,13 +51,14 @@ REFUSED: dict[State, dict[str, Reply]] = {
     State.CONNECTED: {"MAIL": _GREET_FIRST, "RCPT": _GREET_FIRST, "DATA": _GREET_FIRST},
     State.GREETED: _NO_TRANSACTION,
     State.IDLE: _NO_TRANSACTION,
-    State.MAIL: {"MAIL": _NESTED, "DATA": _RCPT_FIRST},
-    State.RCPT: {"MAIL": _NESTED},
+    State.MAIL: {"MAIL": NESTED, "DATA": _RCPT_FIRST},
+    State.RCPT: {"MAIL": NESTED},
 }
 """Commands refused in a state, with the reply; in the other states no command is read."""
 
 ACCEPTED: dict[type[Event], State] = {
     Greeted: State.GREETED,
+    ClientReplaced: State.CONNECTED,
     SenderGiven: State.MAIL,
     RecipientGiven: State.RCPT,
     DataRequested: State.DATA,
