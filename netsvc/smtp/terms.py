@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from netsvc.mail import reply as r
+from netsvc.smtp import xclient
 from netsvc.smtp.transparency import BARE_NEWLINE_CHOICES, REJECT
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Terms:
     """What a listener offers its clients.  Sizes in octets; ``max_message_size`` and ``max_messages`` 0 for none.
 
     ``max_messages`` counts the transactions of one session.  ``clock`` gives seconds since 1970; without it a
-    submission listener does not offer FUTURERELEASE.
+    submission listener does not offer FUTURERELEASE.  ``xclient``: the peer may say whom it stands for.
     """
 
     hostname: str
@@ -43,6 +44,7 @@ class Terms:
     service: str = TRANSFER
     max_messages: int = 0
     clock: Callable[[], float] | None = field(default=None, compare=False)
+    xclient: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no session could keep."""
@@ -117,6 +119,8 @@ class Terms:
             if last is not None:
                 words.append(f"FUTURERELEASE {MAX_HOLD} {last.strftime('%Y-%m-%dT%H:%M:%SZ')}")
             words += ["DELIVERBY", "MT-PRIORITY MIXER"]
+        if self.xclient:
+            words.append(xclient.KEYWORD)
         return (*words, "ENHANCEDSTATUSCODES")
 
     @cached_property
