@@ -77,7 +77,8 @@ def _sweep(tx: Tx) -> None:
 
 def _standing(tx: Tx) -> list[DoorRule]:
     rows = tx.rows(
-        "SELECT kind, key, reason, actor, at, until_at FROM door_rule WHERE until_at = 0 OR until_at > ? ORDER BY at, key",
+        "SELECT kind, key, reason, actor, at, until_at FROM door_rule"
+        " WHERE until_at = 0 OR until_at > ? ORDER BY at, key",
         (tx.now,),
     )
     return [
