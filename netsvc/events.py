@@ -43,6 +43,9 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "smtp.too_many_connections": ("warn", ("listener", "limit")),
     "smtp.fault": ("info", ("session", "peer", "why")),
     "session.closed": ("debug", ("session", "kind", "peer", "why")),
+    # names
+    "dns.failed": ("debug", ("name", "kind", "why")),
+    "dns.fault": ("error", ("why",)),
     # mail out
     "delivery.started": ("info", ()),
     "delivery.stopped": ("info", ()),

@@ -36,6 +36,7 @@ from netsvc.interfaces import (
     IMailStore,
     IPolicy,
     IQueueAdmin,
+    IResolver,
     IRouting,
     ISessions,
     ISite,
@@ -45,6 +46,7 @@ from netsvc.logbook import Events
 from netsvc.mailboxservice import Floors, MailboxService
 from netsvc.node import StartError
 from netsvc.policy.relay import RecipientRule
+from netsvc.resolver.resolver import Resolver
 from netsvc.sessions import Sessions
 from netsvc.store.store import Store, open_store
 
@@ -132,6 +134,7 @@ class Ground:
     audit: WholeAudit
     logbook: Logbook
     reactor: Any
+    resolver: Resolver
 
 
 async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: Undo) -> House:
@@ -154,7 +157,10 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     await first_contents(config, store, logbook)
 
     # Scene one: construct everything.
-    ground = Ground(config, store, audit, logbook, reactor)
+    resolver = keeping(IResolver, Resolver((), reactor, logbook))
+    resolver.obey(keeping(ISite, store.site))
+    undo.push("the resolver", resolver.stop)
+    ground = Ground(config, store, audit, logbook, reactor, resolver)
     hasher = Hasher(in_threads(reactor))
     sessions = keeping(ISessions, Sessions(config.hostname, store.spool.now))
     routing = keeping(IRouting, Router(store.site))

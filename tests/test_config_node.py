@@ -123,7 +123,7 @@ def test_the_site_is_read_into_its_settings():
         retry = ["5m", "1h"]
         warn = "2h"
         connections = 3
-        dns = []
+        dns = ["192.0.2.53", "127.0.0.1:5300", "::1", "[2001:DB8::1]:5300"]
         mx_port = 25
         mx_allow_networks = []
         """
@@ -131,7 +131,8 @@ def test_the_site_is_read_into_its_settings():
     assert site.domains == ("example.org",)
     assert site.aliases["info@example.org"] == ("alice@example.org",)
     assert site.routes == {"*": "mx", "partner.example": "[192.0.2.10]:25"}
-    assert site.delivery == DeliverySettings(retry=(5 * MINUTE, HOUR), warn=2 * HOUR, connections=3)
+    servers = ("192.0.2.53:53", "127.0.0.1:5300", "[::1]:53", "[2001:db8::1]:5300")
+    assert site.delivery == DeliverySettings(retry=(5 * MINUTE, HOUR), warn=2 * HOUR, connections=3, dns=servers)
     assert read("[site]").site.delivery == DeliverySettings()
 
 
@@ -222,7 +223,10 @@ WRONG = [
     ("[site.delivery]\nexpire = '1ms'", "site.delivery.expire:", "less than a second"),
     ("[site.delivery]\nexpire = '1h'\nwarn = '2h'", "site.delivery.warn:", "shorter than expire"),
     ("[site.delivery]\nconnections = 0", "site.delivery.connections:", "from 1"),
-    ("[site.delivery]\ndns = ['192.0.2.1:53']", "site.delivery.dns:", "not yet supported"),
+    ("[site.delivery]\ndns = ['ns.example.org:53']", "site.delivery.dns:", "192.0.2.53:53"),
+    ("[site.delivery]\ndns = ['192.0.2.1:0']", "site.delivery.dns:", "192.0.2.53:53"),
+    ("[site.delivery]\ndns = ['[::1']", "site.delivery.dns:", "192.0.2.53:53"),
+    ("[site.delivery]\ndns = ['[::1]53']", "site.delivery.dns:", "192.0.2.53:53"),
     ("[site.delivery]\nmx_port = 26", "site.delivery.mx_port:", "not yet supported"),
     ("x = ", "netsvc.toml", "is not TOML"),
     ("a = 1\n[b", ":2:", "is not TOML"),

@@ -23,7 +23,6 @@ _LATER = {
     "quotas": Later("the quotas table"),
 }
 _DELIVERY_LATER = {
-    "dns": Later("MX routing, and with it dns,", []),
     "mx_port": Later("MX routing, and with it mx_port,", 25),
     "mx_allow_networks": Later("MX routing, and with it mx_allow_networks,", []),
 }
@@ -111,6 +110,7 @@ class _SiteReader:
             expire=reader.take("expire", values.duration, usual.expire),
             warn=reader.take("warn", values.duration, usual.warn),
             connections=reader.take("connections", values.counted, usual.connections),
+            dns=reader.take("dns", values.listed(values.name_server), usual.dns),
         )
         reader.finish()
         if settings.expire < _MIN_RETRY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING
 
 from netsvc.config.complaints import ValueFaultError, kind_of, nearest, quote
@@ -161,6 +162,24 @@ def host_port(value: object) -> str:
     if not (colon and host and digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= 65535):
         raise ValueFaultError(f"{quote(words)} is not host:port", 'write for instance "192.0.2.53:53"')
     return words
+
+
+_SERVER = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::(?P<port6>\d{1,5}))?|(?P<four>[0-9.]+)(?::(?P<port4>\d{1,5}))?")
+
+
+def name_server(value: object) -> str:
+    """Read a name server: an IP address and port, or the address alone; an IPv6 address with a port in brackets."""
+    words = text(value)
+    parts = _SERVER.fullmatch(words)
+    host = parts["six"] or parts["four"] if parts else words
+    port = int((parts and (parts["port6"] or parts["port4"])) or 53)
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        number = None
+    if number is None or not 1 <= port <= 65535:
+        raise ValueFaultError(f"{quote(words)} is not address:port", 'write for instance "192.0.2.53:53"')
+    return f"[{number}]:{port}" if number.version == 6 else f"{number}:{port}"
 
 
 def listed(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
