@@ -21,6 +21,7 @@ from netsvc.interfaces.security import (
     IVerifiers,
 )
 from netsvc.interfaces.spool import IDeliveryAgent, IRouting, ISite, ISpool
+from netsvc.interfaces.vitals import ICheckup, ISlots, IVitals
 
 __all__ = [
     "IAccountRows",
@@ -29,6 +30,7 @@ __all__ = [
     "IBodyReader",
     "IBodyWriter",
     "ICertificates",
+    "ICheckup",
     "IConsole",
     "IConsoleSession",
     "IContent",
@@ -57,9 +59,11 @@ __all__ = [
     "ISessionEntry",
     "ISessions",
     "ISite",
+    "ISlots",
     "ISpool",
     "ISubmission",
     "ISubmitter",
     "ITerminal",
     "IVerifiers",
+    "IVitals",
 ]

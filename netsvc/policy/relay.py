@@ -7,7 +7,6 @@ content is asked for.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
@@ -17,6 +16,7 @@ from netsvc.deferreds import at_once
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
 from netsvc.mail.message import Resolution
+from netsvc.networks import Networks
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:
@@ -26,37 +26,9 @@ if TYPE_CHECKING:
     from netsvc.mail.envelope import Envelope, SessionFacts
     from netsvc.settings import SiteSettings
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 _ACCEPT = Verdict("accept", reply.RECIPIENT_OK)
 _UNKNOWN = Verdict("reject", reply.UNKNOWN_USER, "unknown recipient")
 _DENIED = Verdict("reject", reply.RELAY_DENIED, "relaying denied")
-
-
-class Networks:
-    """Listed networks, asked often about few peers."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._networks: list[Network] = [ipaddress.ip_network(text, strict=False) for text in texts]
-        self._known: dict[str, bool] = {}
-
-    def __contains__(self, peer: str) -> bool:
-        """Say whether the IP address ``peer`` (text) is in one of them; an IPv4-mapped one counts as IPv4."""
-        known = self._known.get(peer)
-        if known is None:
-            if len(self._known) > 10_000:
-                self._known.clear()
-            known = self._known[peer] = self._look(peer)
-        return known
-
-    def _look(self, peer: str) -> bool:
-        try:
-            address = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
-        return any(address in network for network in self._networks if network.version == address.version)
 
 
 class Domains:

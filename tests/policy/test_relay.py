@@ -8,7 +8,8 @@ from zope.interface.verify import verifyObject
 from netsvc.interfaces import IPolicy
 from netsvc.mail.address import AddressError, parse_address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
-from netsvc.policy.relay import Domains, Networks, RecipientRule
+from netsvc.networks import Networks
+from netsvc.policy.relay import Domains, RecipientRule
 from tests.fakes import FakeDirectory, FakeSite
 
 
