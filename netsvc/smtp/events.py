@@ -56,6 +56,29 @@ class Greeted:
 
 
 @dataclass(frozen=True, slots=True)
+class StartTlsRequested:
+    """*Asks.*  STARTTLS; READY_FOR_TLS makes the session forget what it knows and wait for ``secured``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRequested:
+    """*Asks.*  AUTH with a mechanism that is offered; ``initial`` is the first response, None when none came.
+
+    A reply 334 asks for a response, 235 lets the client in, everything else ends the exchange.
+    """
+
+    mechanism: str
+    initial: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthAnswered:
+    """*Asks.*  A response of the client within the exchange, decoded."""
+
+    response: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SenderGiven:
     """*Asks.*  MAIL.
 
@@ -78,12 +101,18 @@ class SenderGiven:
 
 @dataclass(frozen=True, slots=True)
 class RecipientGiven:
-    """*Asks.*  RCPT.  A path without a domain is the bare Postmaster; ``orcpt`` and ``notify`` as in Recipient."""
+    """*Asks.*  RCPT.
+
+    A path without a domain is the bare Postmaster; ``orcpt`` and ``notify`` as in Recipient.
+
+    ``beyond_ascii``: the command as written was not all ASCII.
+    """
 
     path: Address
     params: Mapping[str, str] = field(default_factory=dict)
     orcpt: str = ""
     notify: int = 0
+    beyond_ascii: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a path that is null, too long, or without a domain and not Postmaster."""
@@ -140,6 +169,11 @@ class ContentEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentDropped:
+    """RSET came between two chunks: forget the content that has come."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnded:
     """The dialogue is over: send what ``take_output`` gives and close.  ``why``: quit, or the name of what ended it."""
 
@@ -154,6 +188,9 @@ class SessionEnded:
 Event = (
     Greeted
     | ClientReplaced
+    | StartTlsRequested
+    | AuthRequested
+    | AuthAnswered
     | SenderGiven
     | RecipientGiven
     | DataRequested

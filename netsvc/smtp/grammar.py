@@ -3,8 +3,8 @@
 Strict in what may follow what: after a path comes a space and parameters, or
 nothing.  Lenient in two things that many clients do: one space after
 ``MAIL FROM:`` or ``RCPT TO:``, and spaces at the end of a line.  Printable
-ASCII only: a control character, a bare CR or LF, or an octet above 127 never
-gets past ``split``.
+ASCII only, but for UTF-8 in MAIL and RCPT (RFC 6531): a control character, a
+bare CR or LF, or an octet above 127 that is not UTF-8 never gets past ``split``.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ from netsvc.mail.reply import (
     BAD_ARGUMENT,
     BAD_RECIPIENT,
     BAD_SENDER,
+    BAD_UTF8,
     NEEDS_SMTPUTF8,
     SYNTAX,
     UNKNOWN_COMMAND,
     UNKNOWN_PARAMETER,
     Reply,
 )
-from netsvc.smtp.events import BODY_TYPES, MAX_NAME, DataRequested, Event, Greeted, RecipientGiven, SenderGiven
+from netsvc.smtp import parameters
+from netsvc.smtp.chunking import ChunkGiven, chunk_given
+from netsvc.smtp.events import MAX_NAME, DataRequested, Event, Greeted, RecipientGiven, SenderGiven
+from netsvc.smtp.parameters import OF_MAIL, OF_RCPT, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-VERBS = frozenset({"EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT"})
+VERBS = frozenset(
+    {"EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT"}
+)
+HELLOS = frozenset({"EHLO", "HELO", "LHLO"})
 _BARE = frozenset({"DATA", "RSET", "QUIT"})
-NOT_OFFERED = frozenset({"AUTH", "BDAT", "BURL", "ETRN", "LHLO", "SAML", "SEND", "SOML", "STARTTLS", "TURN"})
+NOT_OFFERED = frozenset({"AUTH", "BURL", "ETRN", "SAML", "SEND", "SOML", "STARTTLS", "TURN"})
 """Commands that are known and not offered: 502 rather than 500."""
 HTTP_VERBS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 _NAME = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _QUOTED_PATH = re.compile(r'"(?:[^"\\]|\\.)*"[^>"]*>')
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_DIGITS = re.compile(r"[0-9]{1,20}")
 _CACHED_LINES = 4096
 _CACHED_LENGTH = 120
 
@@ -58,6 +64,7 @@ _USAGE = {
     for verb, usage in {
         "EHLO": "EHLO domain",
         "HELO": "HELO domain",
+        "LHLO": "LHLO domain",
         "MAIL": "MAIL FROM:<address> [parameters]",
         "RCPT": "RCPT TO:<address> [parameters]",
         "DATA": "DATA",
@@ -65,17 +72,16 @@ _USAGE = {
         "QUIT": "QUIT",
     }.items()
 }
-_UNPRINTABLE = {
-    "MAIL": (BAD_SENDER.fill(why=_CONTROL), NEEDS_SMTPUTF8),
-    "RCPT": (BAD_RECIPIENT.fill(why=_CONTROL), NEEDS_SMTPUTF8),
-}
-_UNPRINTABLE_ELSEWHERE = (BAD_ARGUMENT.fill(why=_CONTROL), BAD_ARGUMENT.fill(why="the command is not ASCII"))
+_UNPRINTABLE = {"MAIL": BAD_SENDER.fill(why=_CONTROL), "RCPT": BAD_RECIPIENT.fill(why=_CONTROL)}
+_UNPRINTABLE_ELSEWHERE = BAD_ARGUMENT.fill(why=_CONTROL)
+_NOT_ASCII = BAD_ARGUMENT.fill(why="the command is not ASCII")
+_WITH_PATH = frozenset(_UNPRINTABLE)
 
 
 def split(line: bytes) -> tuple[str, str]:
     """Return (verb in capitals, argument without spaces at its end).  Raises CommandError.
 
-    The verb may be one that is not in VERBS; the argument is printable ASCII.
+    The verb may be one that is not in VERBS; the argument is printable ASCII, that of MAIL and RCPT may go beyond it.
     """
     text = line.decode("latin-1")
     verb, _, argument = text.partition(" ")
@@ -83,16 +89,25 @@ def split(line: bytes) -> tuple[str, str]:
     if not (text.isascii() and text.isprintable()):
         if verb not in VERBS:
             raise CommandError(UNKNOWN_COMMAND)
-        control, eight_bit = _UNPRINTABLE.get(verb, _UNPRINTABLE_ELSEWHERE)
-        raise CommandError(eight_bit if all(c.isprintable() for c in text if c.isascii()) else control)
+        if not all(c.isprintable() for c in text if c.isascii()):
+            raise CommandError(_UNPRINTABLE.get(verb, _UNPRINTABLE_ELSEWHERE))
+        if verb not in _WITH_PATH:
+            raise CommandError(_NOT_ASCII)
+        try:
+            argument = line[len(verb) + 1 :].decode("utf-8")
+        except UnicodeDecodeError:
+            raise CommandError(BAD_UTF8) from None
     return verb, argument.rstrip(" ")
 
 
 class Line(NamedTuple):
-    """A command line: its verb in capitals, and the event it is, None for a command that asks nobody."""
+    """A command line: its verb in capitals, and the event it is, None for a command that asks nobody.
+
+    A BDAT is a ChunkGiven; None when its size is not to be understood.
+    """
 
     verb: str
-    event: Event | None = None
+    event: Event | ChunkGiven | None = None
 
 
 def parse(line: bytes) -> Line:
@@ -100,7 +115,8 @@ def parse(line: bytes) -> Line:
 
     The verb may be one that is not in VERBS.  Short lines are remembered: the same few come again and again.
     """
-    return _remembered(line) if len(line) <= _CACHED_LENGTH else _parse(line)
+    remember = len(line) <= _CACHED_LENGTH and line[:1] not in b"Aa"  # AUTH may carry a password
+    return _remembered(line) if remember else _parse(line)
 
 
 def _parse(line: bytes) -> Line:
@@ -109,7 +125,9 @@ def _parse(line: bytes) -> Line:
         return Line(verb, parse_mail(argument))
     if verb == "RCPT":
         return Line(verb, parse_rcpt(argument))
-    if verb in {"EHLO", "HELO"}:
+    if verb == "BDAT":
+        return Line(verb, chunk_given(argument))
+    if verb in HELLOS:
         return Line(verb, parse_hello(verb, argument))
     if argument and verb in _BARE:
         raise CommandError(_USAGE[verb])
@@ -120,10 +138,10 @@ _remembered = lru_cache(_CACHED_LINES)(_parse)
 
 
 def parse_hello(verb: str, argument: str) -> Greeted:
-    """Parse what follows EHLO or HELO: a domain, an address literal, or the odd name a client has for itself."""
+    """Parse what follows EHLO, HELO or LHLO: a domain, an address literal, or the odd name a client has for itself."""
     if not argument or len(argument) > MAX_NAME or not _NAME.fullmatch(argument):
         raise CommandError(_USAGE[verb])
-    return Greeted(argument, verb == "EHLO")
+    return Greeted(argument, verb != "HELO")
 
 
 def parse_mail(argument: str) -> SenderGiven:
@@ -131,30 +149,34 @@ def parse_mail(argument: str) -> SenderGiven:
     text, rest = _divide("MAIL", "FROM:", argument)
     path = _parsed(_reverse_path, text, BAD_SENDER)
     if not rest:
+        if not text.isascii():
+            raise CommandError(NEEDS_SMTPUTF8)
         return SenderGiven(path)
-    params = _parameters("MAIL", rest)
-    size, body = 0, "7BIT"
-    for name, value in params.items():
-        if name == "SIZE":
-            if not _DIGITS.fullmatch(value):
-                raise CommandError(BAD_ARGUMENT.fill(why="SIZE is a number of octets"))
-            size = int(value)
-        elif name == "BODY":
-            body = value.upper()
-            if body not in BODY_TYPES:
-                raise CommandError(BAD_ARGUMENT.fill(why="BODY is 7BIT or 8BITMIME"))
-        else:
-            raise CommandError(UNKNOWN_PARAMETER.fill(name=name))
-    return SenderGiven(path, size, body, params)
+    params = _parameters("MAIL", rest, OF_MAIL)
+    try:
+        size = parameters.size(params["SIZE"]) if "SIZE" in params else 0
+        body = parameters.body(params["BODY"]) if "BODY" in params else "7BIT"
+        wishes = parameters.wishes(params)
+    except ParameterError as e:
+        raise CommandError(BAD_ARGUMENT.fill(why=e)) from None
+    if not (text.isascii() or wishes.utf8):
+        raise CommandError(NEEDS_SMTPUTF8)
+    return SenderGiven(path, size, body, params, wishes)
 
 
 def parse_rcpt(argument: str) -> RecipientGiven:
     """Parse what follows RCPT.  Raises CommandError."""
     text, rest = _divide("RCPT", "TO:", argument)
     path = _parsed(_forward_path, text, BAD_RECIPIENT)
-    if rest:
-        raise CommandError(UNKNOWN_PARAMETER.fill(name=next(iter(_parameters("RCPT", rest)))))
-    return RecipientGiven(path)
+    if not rest:
+        return RecipientGiven(path, beyond_ascii=not text.isascii())
+    params = _parameters("RCPT", rest, OF_RCPT)
+    try:
+        orcpt = parameters.original_recipient(params["ORCPT"]) if "ORCPT" in params else ""
+        notify = parameters.notify(params["NOTIFY"]) if "NOTIFY" in params else 0
+    except ParameterError as e:
+        raise CommandError(BAD_ARGUMENT.fill(why=e)) from None
+    return RecipientGiven(path, params, orcpt, notify, not (text.isascii() and orcpt.isascii()))
 
 
 def _divide(verb: str, keyword: str, argument: str) -> tuple[str, str]:
@@ -203,7 +225,7 @@ def _forward_path(text: str) -> Address:
 
 def _address(text: str) -> Address:
     """Return the address of a path; a source route is checked and dropped (RFC 5321 appendix C, F.2)."""
-    if len(text) > MAX_PATH - 2:
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_PATH - 2:
         raise AddressError(f"the path is longer than {MAX_PATH} octets")
     if text.startswith("@"):
         route, colon, text = text.partition(":")
@@ -213,11 +235,11 @@ def _address(text: str) -> Address:
             if not hop.startswith("@"):
                 raise AddressError("a source route is @domain,@domain:")
             parse_domain(hop[1:])
-    return parse_address(text)
+    return parse_address(text, utf8=not text.isascii())
 
 
-def _parameters(verb: str, text: str) -> Mapping[str, str]:
-    """Return {KEYWORD: value or ""} of ESMTP parameters divided by single spaces."""
+def _parameters(verb: str, text: str, known: frozenset[str]) -> Mapping[str, str]:
+    """Return {KEYWORD: value or ""} of ESMTP parameters divided by single spaces; all are ``known``."""
     params: dict[str, str] = {}
     for item in text.split(" "):
         name, equals, value = item.partition("=")
@@ -227,6 +249,9 @@ def _parameters(verb: str, text: str) -> Mapping[str, str]:
         if name in params:
             _bad_parameters(verb)
         params[name] = value
+    for name in params:
+        if name not in known:
+            raise CommandError(UNKNOWN_PARAMETER.fill(name=name))
     return params
 
 

@@ -41,22 +41,25 @@ class LineBuffer:
         else:
             self._behind.append(data)
 
-    def pop(self) -> bytes | None:
-        """Return the next line without its CR LF, None when there is no whole line.  Raises LineTooLongError."""
+    def pop(self, limit: int = LIMIT) -> bytes | None:
+        """Return the next line without its CR LF, None when there is no whole line.  Raises LineTooLongError.
+
+        ``limit`` is in octets, with CR LF.
+        """
         start = self._position
         end = self._data.find(b"\r\n", start)
         if end < 0:
             if self._behind:
                 self._data = self.take()
-                return self.pop()
-            if len(self._data) - start >= LIMIT:
+                return self.pop(limit)
+            if len(self._data) - start >= limit:
                 self._discarding = True
             if self._discarding:
                 self._data = b"\r" if self._data.endswith(b"\r") else b""
                 self._position = 0
             return None
         self._position = end + 2
-        if self._discarding or self._position - start > LIMIT:
+        if self._discarding or self._position - start > limit:
             self._discarding = False
             raise LineTooLongError
         return self._data[start:end]

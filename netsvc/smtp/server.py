@@ -18,7 +18,7 @@ from functools import cached_property
 
 from netsvc.mail import reply as r
 from netsvc.mail.address import NULL, Address
-from netsvc.smtp import grammar, states, xclient
+from netsvc.smtp import grammar, security, states, xclient
 from netsvc.smtp.events import (
     FLUSH,
     NEED_DATA,
@@ -32,14 +32,20 @@ from netsvc.smtp.events import (
     RecipientGiven,
     SenderGiven,
     SessionEnded,
+    StartTlsRequested,
 )
 from netsvc.smtp.grammar import CommandError
 from netsvc.smtp.lines import LineBuffer, LineTooLongError
+from netsvc.smtp.masking import hide_secret
+from netsvc.smtp.security import NOTHING, Offer
 from netsvc.smtp.states import State
 from netsvc.smtp.transparency import BARE_NEWLINE_CHOICES, REJECT, ContentReceiver
 
 _WIRE = {id(row): bytes(row) for row in r.TABLE.values()}
 """The wire form of the table's rows; they live as long as the process, so that an id means one row."""
+
+INJECTION = "data after STARTTLS"
+"""Why a session ends whose client sent more in clear behind STARTTLS."""
 
 _MANY = 100
 """Replies kept before the next command is read."""
@@ -97,20 +103,25 @@ class ServerSession:
     """One client's dialogue.
 
     ``reverse_path``, ``size``, ``body`` and ``recipients`` are those of the transaction under way; ``commands`` and
-    ``errors`` count what came and what was wrong with it; ``bare_newline`` tells whether any content held one.
+    ``errors`` count what came and what was wrong with it; ``heard`` gathers command lines for ``take_heard``;
+    ``bare_newline`` tells whether any content held one.
     """
 
     __slots__ = (
         "_asked",
         "_content",
         "_ending",
+        "_exchange",
         "_lines",
         "_out",
         "_refused",
+        "authenticated",
         "bare_newline",
         "body",
         "commands",
         "errors",
+        "heard",
+        "offer",
         "recipients",
         "reverse_path",
         "size",
@@ -118,9 +129,12 @@ class ServerSession:
         "terms",
     )
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, offer: Offer = NOTHING) -> None:
         """Begin with the greeting to be sent."""
         self.terms = terms
+        self.offer = offer
+        self.authenticated = False
+        self._exchange = False  # the next line is a response within AUTH
         self.state = State.CONNECTED
         self.reverse_path = NULL
         self.recipients: list[Address] = []
@@ -128,6 +142,7 @@ class ServerSession:
         self.body = "7BIT"
         self.commands = 0
         self.errors = 0
+        self.heard: list[bytes] = []
         self.bare_newline = False
         self._asked: Event | None = None
         self._content: ContentReceiver | None = None
@@ -158,6 +173,20 @@ class ServerSession:
         out.clear()
         return data
 
+    def take_heard(self) -> bytes:
+        """Return the command lines read since last asked, CR LF between them, fit to be kept: see ``masking``."""
+        heard = self.heard
+        if not heard:
+            return b""
+        data = heard[0] if len(heard) == 1 else b"\r\n".join(heard)
+        heard.clear()
+        return data
+
+    @property
+    def content_size(self) -> int:
+        """Octets of content received in the transaction under way."""
+        return 0 if self._content is None else self._content.size
+
     def next_event(self) -> Event | Pause:
         """Return the next event, or why there is none now."""
         if self._asked is not None:
@@ -173,15 +202,18 @@ class ServerSession:
             if len(self._out) >= _MANY:
                 return FLUSH
             try:
-                line = self._lines.pop()
+                line = self._lines.pop(security.MAX_RESPONSE) if self._exchange else self._lines.pop()
                 if line is None:
                     return NEED_DATA
-                event = self._command(line)
+                event = security.answered(line) if self._exchange else self._command(line)
             except CommandError as e:
+                self._exchange = False
                 self._err(e.reply)
             except LineTooLongError:
                 self.commands += 1
-                self._err(r.LINE_TOO_LONG)
+                self.heard.append(b"(a line too long)")
+                self._err(r.AUTH_LINE_TOO_LONG if self._exchange else r.LINE_TOO_LONG)
+                self._exchange = False
         self._asked = event
         return event
 
@@ -195,16 +227,34 @@ class ServerSession:
         if code < 400 and (code == 354) != (kind is DataRequested):
             raise AnswerError("354 accepts DATA, and DATA alone")
         self._asked = None
+        if kind is StartTlsRequested and self.backlog:  # nothing that came in clear is obeyed inside (RFC 3207 6)
+            self._out.append(_WIRE[id(r.STARTTLS_INJECTION)])
+            self._end(INJECTION)
+            return
         if code < 400 and isinstance(asked, Greeted):
-            self._out.append(self.terms.extended_hello if asked.extended else self.terms.hello)
+            terms = self.terms
+            if not asked.extended:
+                self._out.append(terms.hello)
+            elif self.offer is NOTHING:
+                self._out.append(terms.extended_hello)
+            else:
+                self._out.append(security.extended_hello(terms.extended_hello, self.offer))
         else:
             self._out.append(_WIRE.get(id(reply)) or bytes(reply))
         if code == 421:
             self._end("refused")
+        elif kind in security.ASKING:
+            self._settle(kind, code)
         elif code < 400 or kind is ContentEnded:
             self._accepted(asked)
         elif kind is RecipientGiven:
             self._refused = True
+
+    def secured(self, offer: Offer) -> None:
+        """Begin anew inside TLS, where ``offer`` holds; what the client said before is forgotten."""
+        self.offer = offer
+        self.authenticated = False
+        self._reset(State.CONNECTED)
 
     def close(self, reply: r.Reply, why: str) -> None:
         """End the session now, whatever its state, with a reply nobody asked for (421)."""
@@ -218,7 +268,10 @@ class ServerSession:
     def _command(self, line: bytes) -> Event | None:
         """Return the event a command is, None when it is answered already.  Raises CommandError."""
         self.commands += 1
+        self.heard.append(line)
         verb, event = grammar.parse(line)
+        if verb == "AUTH":
+            self.heard[-1] = hide_secret(line)
         refused = states.REFUSED[self.state].get(verb)
         if refused is not None:
             if verb == "DATA" and self._refused:
@@ -229,8 +282,12 @@ class ServerSession:
                 if self.state in states.UNDER_WAY:
                     raise CommandError(states.NESTED)
                 return xclient.parse(line)
+            if verb in security.VERBS:
+                return security.parse(verb, line, security.Standing(self.state, self.offer, self.authenticated))
             self._simple(verb)
         elif verb == "MAIL":
+            if self.offer.demand is not None and not self.authenticated:
+                raise CommandError(self.offer.demand)
             self._check_size(event)
         elif verb == "RCPT" and len(self.recipients) >= self.terms.max_recipients:
             self._out.append(_WIRE[id(r.TOO_MANY_RECIPIENTS)])
@@ -290,6 +347,15 @@ class ServerSession:
             if isinstance(asked, SenderGiven):
                 self.reverse_path, self.size, self.body = asked.path, asked.size, asked.body
 
+    def _settle(self, kind: type[Event], code: int) -> None:
+        """Act on the answer to STARTTLS or within AUTH."""
+        if kind is StartTlsRequested:
+            if code < 400:
+                self._reset(State.CONNECTED)
+        else:
+            self._exchange = code == security.GO_ON
+            self.authenticated = code == security.SUCCEEDED
+
     def _reset(self, state: State) -> None:
         """Forget the transaction."""
         self.state = state
@@ -309,6 +375,8 @@ class ServerSession:
     def _err(self, reply: r.Reply) -> None:
         """Answer a command that is wrong in itself; the last error allowed ends the session instead."""
         self.errors += 1
+        if self.heard:
+            self.heard[-1] = hide_secret(self.heard[-1])
         if self.errors < self.terms.max_errors:
             self._out.append(_WIRE.get(id(reply)) or bytes(reply))
             return

@@ -40,7 +40,7 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-_GREET_FIRST = BAD_SEQUENCE.fill(why="send EHLO or HELO first")
+GREET_FIRST = BAD_SEQUENCE.fill(why="send EHLO or HELO first")
 _MAIL_FIRST = BAD_SEQUENCE.fill(why="send MAIL first")
 _RCPT_FIRST = BAD_SEQUENCE.fill(why="send RCPT first")
 NESTED = BAD_SEQUENCE.fill(why="a transaction is under way")
@@ -48,7 +48,7 @@ NESTED = BAD_SEQUENCE.fill(why="a transaction is under way")
 _NO_TRANSACTION = {"RCPT": _MAIL_FIRST, "DATA": _MAIL_FIRST}
 
 REFUSED: dict[State, dict[str, Reply]] = {
-    State.CONNECTED: {"MAIL": _GREET_FIRST, "RCPT": _GREET_FIRST, "DATA": _GREET_FIRST},
+    State.CONNECTED: {"MAIL": GREET_FIRST, "RCPT": GREET_FIRST, "DATA": GREET_FIRST},
     State.GREETED: _NO_TRANSACTION,
     State.IDLE: _NO_TRANSACTION,
     State.MAIL: {"MAIL": NESTED, "DATA": _RCPT_FIRST},
