@@ -45,7 +45,11 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     # mail in
     "message.accepted": ("info", ("session", "peer", "id", "sender", "rcpts", "size", "msgid")),
     "mail.not_taken": ("warn", ("session", "peer", "msg", "code", "why")),
-    "smtp.refused": ("info", ("session", "peer", "stage", "sender", "rcpt", "code", "why")),
+    "smtp.refused": ("info", ("session", "peer", "stage", "sender", "rcpt", "code", "why", "policy")),
+    "message.held": ("info", ("id", "session", "peer", "policy", "why")),
+    "policy.failed": ("warn", ("policy", "stage", "n", "why")),
+    "policy.breaker": ("warn", ("policy", "state", "why")),
+    "policy.misconfigured": ("error", ("policy", "key", "why")),
     "smtp.bare_newline": ("info", ("session", "peer")),
     "smtp.too_many_connections": ("warn", ("listener", "limit")),
     "smtp.stress_began": ("warn", ("used", "limit")),

@@ -34,7 +34,8 @@ from netsvc.interfaces import (
     IHouse,
     IMailboxService,
     IMailStore,
-    IPolicy,
+    IPolicies,
+    IPolicyGround,
     IQueueAdmin,
     IResolver,
     IRouting,
@@ -45,7 +46,7 @@ from netsvc.interfaces import (
 from netsvc.logbook import Events
 from netsvc.mailboxservice import Floors, MailboxService
 from netsvc.node import StartError
-from netsvc.policy.relay import RecipientRule
+from netsvc.policy.gate import Gate
 from netsvc.resolver.resolver import Resolver
 from netsvc.sessions import Sessions
 from netsvc.store.store import Store, open_store
@@ -179,6 +180,37 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     return house
 
 
+@implementer(IPolicyGround)
+@dataclass(frozen=True, slots=True)
+class PolicyGround:
+    """All that a policy is given; see IPolicyGround."""
+
+    resolver: IResolver | None
+    counters: ICounters
+    directory: IDirectory
+    site: ISite
+    sessions: ISessions
+    logbook: Logbook
+    clock: Any
+    hostname: str
+
+
+def gate(ground: Ground, sessions: ISessions) -> Gate:
+    """Return the gate with every policy the node has."""
+    config, store = ground.config, ground.store
+    policy_ground = PolicyGround(
+        resolver=None,
+        counters=keeping(ICounters, store.counters),
+        directory=keeping(IDirectory, store.directory),
+        site=keeping(ISite, store.site),
+        sessions=sessions,
+        logbook=ground.logbook,
+        clock=ground.reactor,
+        hostname=config.hostname,
+    )
+    return Gate(config.policies.values(), policy_ground)
+
+
 def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting) -> House:
     """Put the rooms together, each handed on through its promise; raises StartError for password files."""
     config, store, logbook = ground.config, ground.store, ground.logbook
@@ -200,7 +232,7 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
             routing=routing,
         ),
         hostname=config.hostname,
-        policies=[keeping(IPolicy, RecipientRule(store.directory, store.site))],
+        policies=keeping(IPolicies, gate(ground, sessions)),
         logbook=logbook,
     )
     console = Console(service, config.hostname, netsvc.__version__, ground.reactor, store.spool.now())

@@ -128,6 +128,9 @@ class Verdict:
     for the logbook, and for whoever looks at a held message.  Whatever the action, ``tags`` (words without blanks)
     are kept with the message; ``header`` (only at content) is whole header fields, CRLF ended, put on top of it; the
     answer is held back for ``delay`` seconds.
+
+    The gate fills in the rest: ``by`` names the policy that decided, ``held_by`` and ``held_why`` who wants the
+    message held and why, "" for nobody.
     """
 
     action: str
@@ -136,6 +139,9 @@ class Verdict:
     tags: tuple[str, ...] = ()
     header: bytes = b""
     delay: float = 0.0
+    by: str = ""
+    held_by: str = ""
+    held_why: str = ""
 
 
 PASS = Verdict("pass")

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from netsvc.interfaces import IBodyWriter, IDirectory, IEvents, IPolicy, IRouting, ISessions, ISite, ISpool
+from netsvc.interfaces import (
+    IBodyWriter,
+    IDirectory,
+    IEvents,
+    IPolicy,
+    IPolicyGround,
+    IPolicyMaker,
+    IRouting,
+    ISessions,
+    ISite,
+    ISpool,
+)
 from netsvc.mail.ids import make_id
 from netsvc.mail.message import Hop, Kind, MailboxRef, Resolution
+from netsvc.policy.gate import Gate
 from netsvc.records import PASS
 from netsvc.settings import SiteSettings
 
@@ -51,6 +64,9 @@ class FakeBody:
 
     def abort(self):
         self.aborted += 1
+
+    def peek(self, offset, length):
+        return succeed(self.content()[offset : offset + length])
 
     def content(self):
         return b"".join(self.pieces)
@@ -138,16 +154,59 @@ class FakeRouting:
 class FakePolicy:
     """Says ``verdict`` at ``stages``; keeps what it was asked."""
 
-    name = "fake"
-
-    def __init__(self, verdict=PASS, stages=("mail", "rcpt")):
+    def __init__(self, verdict=PASS, stages=("mail", "rcpt"), name="fake"):
+        self.name = name
         self.verdict = verdict
-        self.stages = frozenset(stages)
+        self.stages = tuple(stages)
         self.asked = []
+        self.values = []
+
+    def configure(self, values):
+        self.values.append(dict(values))
 
     def check(self, stage, session, envelope):
+        """A verdict is answered at once, an exception fails, a Deferred is handed on, a callable is called."""
         self.asked.append((stage, session, envelope))
-        return succeed(self.verdict)
+        if callable(self.verdict):
+            return self.verdict()
+        if isinstance(self.verdict, Deferred):
+            return self.verdict
+        return fail(self.verdict) if isinstance(self.verdict, Exception) else succeed(self.verdict)
+
+
+@implementer(IPolicyMaker)
+class FakeMaker:
+    """Makes ``policy``."""
+
+    def __init__(self, policy, order=500, usual=True, settings=(), deadline=5000, help="does as it is told"):  # noqa: A002 - the promise's name
+        self.name = policy.name
+        self.stages = tuple(policy.stages)
+        self.policy = policy
+        self.order, self.usual, self.settings, self.deadline, self.help = order, usual, settings, deadline, help
+
+    def make(self, ground):
+        if isinstance(self.policy, Exception):
+            raise self.policy
+        return self.policy
+
+
+@implementer(IPolicyGround)
+class FakeGround:
+    hostname = "mx1.example.org"
+
+    def __init__(self, site=None, clock=None, logbook=None, **more):
+        self.site = site or FakeSite()
+        self.clock = clock or Clock()
+        self.logbook = logbook or FakeLogbook()
+        self.resolver = self.counters = self.directory = self.sessions = None
+        for name, value in more.items():
+            setattr(self, name, value)
+
+
+def gate(*policies, **ground):
+    """-> the real gate with ``policies`` (or makers), on a FakeGround of ``ground``."""
+    makers = [p if IPolicyMaker.providedBy(p) else FakeMaker(p) for p in policies]
+    return Gate(makers, FakeGround(**ground))
 
 
 class FakeSession:

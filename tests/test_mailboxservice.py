@@ -12,9 +12,10 @@ from netsvc.mail.address import NULL, Address, parse_address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
 from netsvc.mail.message import FLAG_8BIT, Kind, MailboxRef, Resolution
 from netsvc.mail.reply import ReplyError
-from netsvc.mailboxservice import NO_MAILBOX, Floors, MailboxService
+from netsvc.mailboxservice import Floors, MailboxService
 from netsvc.policy.relay import RecipientRule
 from netsvc.records import Verdict
+from netsvc.submission import NO_MAILBOX
 from tests.fakes import (
     FakeDirectory,
     FakeEvents,
@@ -24,6 +25,7 @@ from tests.fakes import (
     FakeSessions,
     FakeSite,
     FakeSpool,
+    gate,
 )
 
 SENDER = Address("me", "example.net")
@@ -46,7 +48,12 @@ class Case(SynchronousTestCase):
             self.spool, "queue", "mail", self.directory, "accounts", "audit", self.site, FakeSessions(), FakeEvents(),
             FakeRouting(),
         )  # fmt: skip
-        return MailboxService(floors, hostname="mx1.example.org", policies=policies, logbook=self.log)
+        return MailboxService(
+            floors,
+            hostname="mx1.example.org",
+            policies=gate(*policies, site=self.site, logbook=self.log),
+            logbook=self.log,
+        )
 
     def envelope(self, *rcpts, sender=SENDER, **more):
         return Envelope(self.session, sender, tuple(Recipient(parse_address(r)) for r in rcpts), **more)
@@ -88,7 +95,7 @@ class Asking(Case):
         assert self.successResultOf(answer) == reply.RELAY_DENIED
 
     def test_policies_at_mail(self):
-        policy = FakePolicy(Verdict("reject", reply.NOT_TAKEN, "no"))
+        policy = FakePolicy(Verdict("defer", reply.NOT_TAKEN, "no"))
         service = self.make([policy])
         assert self.successResultOf(service.verify_sender(self.session, SENDER, {})) == reply.NOT_TAKEN
         policy.verdict = Verdict("accept")

@@ -18,12 +18,14 @@ from netsvc.config.listener import ListenerConfig, check_together, read_listener
 from netsvc.config.site import read_site
 from netsvc.config.source import key_lines
 from netsvc.config.table import Later, TableReader
+from netsvc.config.tls import TlsPair, check_security, read_tls
 from netsvc.mail.address import AddressError, parse_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from netsvc.config.rooms import Rooms
+    from netsvc.interfaces import IPolicyMaker
     from netsvc.settings import SiteSettings
 
 DEFAULT_FILE: Final = Path("/etc/netsvc/netsvc.toml")
@@ -33,7 +35,6 @@ MAX_FILE: Final = 4 << 20
 LEVELS: Final = ("debug", "info", "warn", "error")
 
 _LATER: Final = {
-    "tls": Later("TLS"),
     "secret_key_file": Later("secret_key_file"),
     "metrics": Later("the metrics listener"),
 }
@@ -53,7 +54,10 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """One node's configuration, checked.  ``file`` is where it came from, None for the built-in defaults."""
+    """One node's configuration, checked.  ``file`` is where it came from, None for the built-in defaults.
+
+    ``policies`` are the policy plugins the node has, by name.
+    """
 
     hostname: str
     state: Path
@@ -65,6 +69,8 @@ class NodeConfig:
     file: Path | None = None
     password_file: Path | None = None
     log_level: str = "info"
+    tls: tuple[TlsPair, ...] = ()
+    policies: Mapping[str, IPolicyMaker] = field(default_factory=dict)
 
 
 def default_hostname() -> str:
@@ -171,6 +177,7 @@ class _Reader:
         password_file = top.take("password_file", values.filled, "")
         if password_file and store == "sqlite":
             top.complain("password_file", "is for PostgreSQL, and the store is sqlite", "leave the key out")
+        tls = self._tls()
         hostname = self._option("hostname", self._over.hostname, values.domain, "")
         config = NodeConfig(
             hostname=hostname or default_hostname(),
@@ -178,11 +185,13 @@ class _Reader:
             control_socket=socket_path,
             store=store,
             auth=self._auth(),
-            listeners=self._listeners(),
+            listeners=self._listeners(has_tls=tls is not None),
+            tls=tls or (),
             site=self._site(),
             file=self._file,
             password_file=self._beside(password_file) if password_file else None,
             log_level=top.take("log_level", values.chosen(LEVELS), "info"),
+            policies=self._rooms.policies,
         )
         top.finish()
         self._complaints.check()
@@ -222,7 +231,12 @@ class _Reader:
             self._top.complain("auth", "is empty: nobody could log in", 'write ["store"]')
         return tuple(specs)
 
-    def _listeners(self) -> tuple[ListenerConfig, ...]:
+    def _tls(self) -> tuple[TlsPair, ...] | None:
+        """Return the pairs of ``[tls]``, None without such a table."""
+        data = self._top.table("tls")
+        return None if data is None else read_tls(self._complaints, data, self._folder)
+
+    def _listeners(self, *, has_tls: bool) -> tuple[ListenerConfig, ...]:
         tables = self._top.table("listeners")
         if tables is None:
             tables = {"smtp": {"protocol": "smtp"}, "console": {"protocol": "telnet"}}
@@ -245,6 +259,7 @@ class _Reader:
         ]
         listeners = [listener for listener in found if listener is not None]
         check_together(self._complaints, listeners)
+        check_security(self._complaints, listeners, has_tls=has_tls)
         return tuple(listeners)
 
     def _site(self) -> SiteSettings | None:

@@ -89,6 +89,12 @@ class IBodyWriter(Interface):
     def write(data: bytes) -> Deferred[None] | None:
         """Append ``data`` -> Deferred or None (back-pressure).  The Deferred never fails; ``accept`` does."""
 
+    def peek(offset: int, length: int) -> Deferred[bytes]:
+        """Return what was written, before it is accepted -> Deferred[bytes], at most ``length`` from ``offset``.
+
+        Less than ``length`` where pieces meet, b"" at the end.  Fails when what was streamed has gone.
+        """
+
     def abort() -> None:
         """Forget it; safe at any time, any number of times."""
 

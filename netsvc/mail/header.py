@@ -23,12 +23,15 @@ _ENCODED = re.compile(r"=\?([A-Za-z0-9_-]{1,40})(?:\*[A-Za-z0-9-]{1,20})?\?([bqB
 class HeaderScan:
     """Feed it content until ``done``; then read ``msgid``, ``subject`` and ``hops``.
 
-    ``too_long`` says that the header section went on beyond MAX_HEADER.
+    ``too_long`` says that the header section went on beyond MAX_HEADER.  ``header`` is the section itself, without
+    the empty line behind it, where it is to be kept (``keep``).
     """
 
-    __slots__ = ("_pieces", "_size", "_tail", "done", "hops", "msgid", "subject", "too_long")
+    __slots__ = ("_keep", "_pieces", "_size", "_tail", "done", "header", "hops", "msgid", "subject", "too_long")
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
+        self._keep = keep
+        self.header = b""
         self._pieces: list[bytes] = []
         self._size = 0
         self._tail = b"\r\n"
@@ -62,6 +65,8 @@ class HeaderScan:
         self.done = True
         header = b"".join(self._pieces)[:MAX_HEADER]
         self._pieces = []
+        if self._keep:
+            self.header = header
         names = (b"\n" + header).lower()  # a field's name begins a line
         self.hops = names.count(b"\nreceived:")
         at = names.find(b"\nmessage-id:")

@@ -7,7 +7,7 @@ content is asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
@@ -20,9 +20,9 @@ from netsvc.networks import Networks
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from netsvc.interfaces import IDirectory, ISite
+    from netsvc.interfaces import IDirectory, IPolicyGround, ISite
     from netsvc.mail.envelope import Envelope, SessionFacts
     from netsvc.settings import SiteSettings
 
@@ -65,6 +65,9 @@ class RecipientRule:
         self._relay_from = Networks(settings.relay_from)
         self._relay_domains = Domains(settings.relay_domains)
 
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Do nothing: what it needs of the site are no settings of its own."""
+
     def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
         """Answer at rcpt for the last recipient of ``envelope``; elsewhere no opinion."""
         if stage not in self.stages:
@@ -81,3 +84,8 @@ class RecipientRule:
         asked = self._directory.resolve(address)
         known = at_once(asked, Resolution)
         return asked.addCallback(judge) if known is None else succeed(judge(known))
+
+
+def recipient_rule(ground: IPolicyGround) -> RecipientRule:
+    """Return the rule on a node's ground."""
+    return RecipientRule(ground.directory, ground.site)

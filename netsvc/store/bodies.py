@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from netsvc.interfaces import IBodyReader, IBodyWriter
@@ -83,6 +83,7 @@ class BodyWriter:
         self._in_flight = 0
         self._pressure: Deferred[None] | None = None
         self._drained: list[Deferred[None]] = []
+        self._sizes: list[int] = []
 
     def write(self, data: bytes) -> Deferred[None] | None:
         """Append ``data``."""
@@ -120,6 +121,7 @@ class BodyWriter:
             self.sha256 = hashlib.sha256()
         self._in_flight += size
         piece = Piece(self, self.chunks, data)
+        self._sizes.append(size)
         self.chunks += 1
         sent = self._engine.gather(append, piece, ACCEPT)
         sent.addCallbacks(self._sent, self._failed, callbackArgs=(size,), errbackArgs=(size,))
@@ -146,6 +148,28 @@ class BodyWriter:
         deferred: Deferred[None] = Deferred()
         self._drained.append(deferred)
         return deferred
+
+    def peek(self, offset: int, length: int) -> Deferred[bytes]:
+        """Return at most ``length`` octets from ``offset`` of what was written, before it is accepted."""
+        if self._in_flight:
+            return self.drained().addCallback(lambda _: self.peek(offset, length))
+        if self.error is not None:
+            return fail(self.error)
+        place = 0
+        for n, size in enumerate(self._sizes):
+            if offset < place + size:
+                return self._peek_streamed(n, offset - place, length)
+            place += size
+        if len(self._held) > 1:
+            self._held = [b"".join(self._held)]
+        start = offset - place
+        return succeed(self._held[0][start : start + length] if self._held else b"")
+
+    def _peek_streamed(self, n: int, start: int, length: int) -> Deferred[bytes]:
+        """Return octets of piece ``n``; the writer alone sees what is streamed until it is committed."""
+        blob_id = self.blob_id
+        read = self._engine.write(lambda tx: tx.chunk(blob_id, n), ACCEPT)
+        return read.addCallback(lambda data: (data or b"")[start : start + length])
 
     def take(self) -> list[bytes]:
         """Give out what is still in memory; the writer takes nothing more."""

@@ -1,0 +1,235 @@
+"""One policy in the gate: its deadline, its breaker and its counts (floor 3).
+
+A policy is a stranger's code, or asks a stranger's service.  Whatever it does,
+an answer comes: its own, or, where it fails, is late or stands behind its open
+breaker, what the site wants instead.  The breaker opens after FAILURES failures
+in a row; after OPEN_S seconds one question is let through, and its answer closes
+it or opens it anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from netsvc.deferreds import at_once
+from netsvc.mail.escape import escape
+from netsvc.mail.reply import NOT_TAKEN
+from netsvc.records import PASS, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from netsvc.interfaces import IPolicy, IPolicyMaker
+    from netsvc.logbook import Logbook
+    from netsvc.mail.envelope import Envelope, SessionFacts
+    from netsvc.records import Row
+
+ACTIONS = ("accept", "reject", "defer", "tag", "hold", "pass")
+FAILURES = 5
+OPEN_S = 60.0
+LOG_S = 60.0
+"""Seconds between two log lines about one policy's failures."""
+SAMPLE = 16
+"""Of answers that are there at once, the time is taken of one in so many."""
+
+
+class LateError(Exception):
+    """A policy did not answer before its deadline."""
+
+
+class BadVerdictError(Exception):
+    """A policy answered with something that is no verdict."""
+
+
+class Turnstile:
+    """What stands around one policy.  ``policy`` is None until it is on for the first time."""
+
+    __slots__ = (
+        "_clock",
+        "_failures",
+        "_logbook",
+        "_logged_at",
+        "_open_until",
+        "_probing",
+        "_slowest",
+        "_streak",
+        "_timed",
+        "_times",
+        "counts",
+        "deadline",
+        "failed",
+        "fault",
+        "last_error",
+        "late",
+        "maker",
+        "name",
+        "on",
+        "on_failure",
+        "order",
+        "policy",
+        "skipped",
+        "values",
+    )  # fmt: skip
+
+    def __init__(self, maker: IPolicyMaker, clock: Any, logbook: Logbook) -> None:
+        """Stand around what ``maker`` makes; ``clock`` is the reactor."""
+        self.maker = maker
+        self.name: str = maker.name
+        self.policy: IPolicy | None = None
+        self.on = False
+        self.order: int = maker.order
+        self.deadline = maker.deadline / 1000
+        self.on_failure = "skip"
+        self.values: Mapping[str, Any] = {}
+        self.fault = ""  # why the site's settings are not followed
+        self.counts = dict.fromkeys(ACTIONS, 0)
+        self.failed = self.late = self.skipped = 0
+        self.last_error = ""
+        self._clock = clock
+        self._logbook = logbook
+        self._streak = 0
+        self._open_until = 0.0  # the breaker is open; 0: it is closed
+        self._probing = False
+        self._failures = 0  # not told of in the log yet
+        self._logged_at: float | None = None
+        self._timed = 0
+        self._times = self._slowest = 0.0
+
+    def ask(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
+        """Return the verdict, or a Deferred of it that never fails where it takes time."""
+        policy = self.policy
+        if policy is None or (self._open_until and not self._may_probe()):
+            self.skipped += 1
+            return self._instead()
+        sample = self.counts["pass"] % SAMPLE == 0
+        started = self._clock.seconds() if sample else 0.0
+        try:
+            asked = policy.check(stage, session, envelope)
+            verdict = at_once(asked, Verdict)
+            if verdict is None:
+                return self._wait(stage, asked)
+            self._count(verdict)
+        except Exception:  # noqa: BLE001 - a stranger's code
+            return self._fail(stage, Failure())  # type: ignore[no-untyped-call] # Twisted's has no types
+        if sample:
+            self._time(started)
+        return verdict
+
+    def _may_probe(self) -> bool:
+        """Say whether this question is the one that is let through an open breaker."""
+        if self._probing or self._clock.seconds() < self._open_until:
+            return False
+        self._probing = True
+        return True
+
+    def _wait(self, stage: str, asked: Deferred[Verdict]) -> Deferred[Verdict]:
+        answer: Deferred[Verdict] = Deferred()
+        started = self._clock.seconds()
+
+        def late() -> None:
+            self.late += 1
+            error = LateError(f"no answer within {self.deadline:g} s")
+            answer.callback(self._fail(stage, Failure(error)))  # type: ignore[no-untyped-call] # Twisted's has no types
+            try:
+                asked.cancel()
+            except Exception:  # noqa: BLE001 - a stranger's canceller
+                self._logbook.failure("policy.failed", None, policy=self.name, stage=stage)
+
+        timer = self._clock.callLater(self.deadline, late)
+
+        def came(result: object) -> None:
+            if answer.called:
+                return  # too late: it is taken from the Deferred, and dropped
+            if timer.active():
+                timer.cancel()
+            self._time(started)
+            if isinstance(result, Failure):
+                answer.callback(self._fail(stage, result))
+                return
+            try:
+                verdict = self._count(result)
+            except Exception:  # noqa: BLE001 - a stranger's value
+                verdict = self._fail(stage, Failure())  # type: ignore[no-untyped-call] # Twisted's has no types
+            answer.callback(verdict)
+
+        asked.addBoth(came)
+        return answer
+
+    def _count(self, verdict: object) -> Verdict:
+        """Return a good answer, counted; raises BadVerdictError."""
+        if not isinstance(verdict, Verdict):
+            raise BadVerdictError(f"it answered {type(verdict).__name__}, not Verdict")
+        if verdict.action not in self.counts:
+            raise BadVerdictError(f"it answered {verdict.action!r}, which is no action")
+        if verdict.reply is not None and (verdict.reply.code >= 400) != (verdict.action in ("reject", "defer")):
+            raise BadVerdictError(f"its reply to {verdict.action} is {verdict.reply.code}")
+        self.counts[verdict.action] += 1
+        if self._streak or self._open_until:
+            self._streak = 0
+            if self._open_until:
+                self._open_until = 0.0
+                self._probing = False
+                self._logbook.event("policy.breaker", policy=self.name, state="closed", why="it answers again")
+        return verdict
+
+    def _time(self, started: float) -> None:
+        took = self._clock.seconds() - started
+        self._timed += 1
+        self._times += took
+        self._slowest = max(self._slowest, took)
+
+    def _fail(self, stage: str, failure: Failure) -> Verdict:
+        """Count a failure, say so once a minute, and return what the site wants instead."""
+        error = failure.value
+        self.failed += 1
+        self._streak += 1
+        self._failures += 1
+        self.last_error = escape(f"{type(error).__name__}: {error}", 200)
+        now = self._clock.seconds()
+        if self._logged_at is None or now >= self._logged_at + LOG_S:
+            self._logged_at = now
+            count, self._failures = self._failures, 0
+            if isinstance(error, LateError | BadVerdictError):
+                self._logbook.warn("policy.failed", policy=self.name, stage=stage, n=count, why=str(error))
+            else:
+                self._logbook.failure("policy.failed", failure, policy=self.name, stage=stage, n=count)
+        if self._probing or (self._streak >= FAILURES and not self._open_until):
+            self._probing = False
+            self._open_until = now + OPEN_S
+            self._logbook.warn("policy.breaker", policy=self.name, state="open", why=self.last_error)
+        return self._instead()
+
+    def _instead(self) -> Verdict:
+        if self.on_failure == "defer":
+            return Verdict("defer", NOT_TAKEN, f"the policy {self.name} cannot answer")
+        return PASS
+
+    @property
+    def breaker(self) -> str:
+        """Where its breaker stands: closed, open, or probing (the next question, or one under way, decides)."""
+        if not self._open_until:
+            return "closed"
+        return "open" if not self._probing and self._clock.seconds() < self._open_until else "probing"
+
+    def row(self) -> Row:
+        """Return its policy/1 row."""
+        return {
+            "name": self.name,
+            "on": self.on,
+            "stages": list(self.maker.stages),
+            "order": self.order,
+            "deadline": round(self.deadline * 1000),
+            "on_failure": self.on_failure,
+            **self.counts,
+            "failed": self.failed,
+            "late": self.late,
+            "skipped": self.skipped,
+            "breaker": self.breaker,
+            "error": self.fault or self.last_error,
+            "mean": round(self._times / self._timed * 1000, 1) if self._timed else None,
+            "max": round(self._slowest * 1000, 1) if self._timed else None,
+            "help": getattr(self.maker, "help", ""),
+        }
