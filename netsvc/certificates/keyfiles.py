@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -13,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from OpenSSL import SSL, crypto
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from netsvc.config.tls import TlsPair
 
 MOST: Final = 1 << 20

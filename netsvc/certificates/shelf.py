@@ -20,8 +20,8 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
-from netsvc.interfaces import ICertificates
 from netsvc.certificates.keyfiles import CertificateError, Pair, load_pair, stamp_of
+from netsvc.interfaces import ICertificates
 from netsvc.mail.escape import escape
 
 if TYPE_CHECKING:
