@@ -2,7 +2,8 @@
 
 Whoever has a connection opens an entry and keeps it true by setting plain
 attributes; the console reads them all as session/1 rows.  An entry costs a few
-hundred bytes, and nothing runs while a session is idle.
+hundred bytes, and nothing runs while a session is idle.  What is said goes into
+the flight recorder, where a session is remembered for a while after its end.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
+from netsvc.flightrecorder import FlightRecorder
 from netsvc.interfaces import ISessionEntry, ISessions
 from netsvc.mail.escape import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from netsvc.records import Row
 
 KINDS = ("smtp-in", "smtp-out", "console")
+RECORDED = ("smtp-in", "smtp-out")
+"""Kinds whose dialogue is recorded; what operators type is in the audit trail."""
 TEXT_LIMIT = 255
+NAMED = 100
+"""Recipients of a transaction under way that are named."""
 
 _TEXTS = frozenset({"state", "user", "helo", "tls", "domain", "listener"})
 
@@ -32,25 +38,34 @@ def _now_ms() -> int:
 
 @implementer(ISessionEntry)
 class SessionEntry:
-    """One registered session.  Setting ``state`` stamps ``last``: what ``idle`` counts from."""
+    """One registered session.
+
+    Setting ``state`` stamps ``moved``, what ``in_state`` counts from, and ``last``, what ``idle`` counts from and
+    what is said stamps too.
+    """
 
     __slots__ = (
         "_registry",
         "_state",
         "commands",
         "domain",
+        "ended",
         "helo",
         "kick",
         "kind",
         "last",
         "listener",
         "messages",
+        "moved",
         "number",
         "octets",
         "peer",
+        "port",
         "since",
         "tls",
+        "transaction",
         "user",
+        "why",
     )
 
     def __init__(self, registry: Sessions, number: int, kind: str, peer: str) -> None:
@@ -58,11 +73,12 @@ class SessionEntry:
         self.number = number
         self.kind = kind
         self.peer = peer
-        self.since = self.last = registry.now()
+        self.since = self.last = self.moved = registry.now()
         self._state = "open"
-        self.user = self.helo = self.tls = self.domain = self.listener = ""
-        self.commands = self.messages = self.octets = 0
-        self.kick: Callable[[], object] | None = None
+        self.user = self.helo = self.tls = self.domain = self.listener = self.why = ""
+        self.commands = self.messages = self.octets = self.port = self.ended = 0
+        self.kick: Callable[..., object] | None = None
+        self.transaction: Callable[[], tuple[str, Sequence[str], int] | None] | None = None
 
     @property
     def id(self) -> str:
@@ -79,18 +95,42 @@ class SessionEntry:
         self._state = word
         registry = self._registry
         if registry is not None:
-            self.last = registry.now()
+            self.last = self.moved = registry.now()
+
+    def keep(self, heard: bytes, said: bytes, content: int = 0) -> None:
+        """Put into the flight recorder what was said; see ISessionEntry."""
+        registry = self._registry
+        if registry is not None:
+            now = self.last = registry.now()
+            registry.recorder.keep((now, self, heard, said, content))
+
+    def keep_lines(self, lines: tuple[tuple[str, str], ...]) -> None:
+        """Put into the flight recorder what was said; see ISessionEntry."""
+        registry = self._registry
+        if registry is not None:
+            now = self.last = registry.now()
+            registry.recorder.keep((now, self, lines, None, 0))
+
+    def move(self, peer: str, port: int) -> None:
+        """Be the session of another peer: the one it turned out to be."""
+        if self._registry is not None:
+            self._registry.moved(self, peer)
+        self.peer, self.port = peer, port
 
     def close(self) -> None:
         """Take it out of the registry; safe any number of times."""
         registry, self._registry = self._registry, None
+        self.kick = self.transaction = None  # they hold the connection
         if registry is not None:
+            self.ended = registry.now()
             registry.forget(self)
-        self.kick = None  # it holds the connection
+            if self.kind in RECORDED:
+                ends = (("-", escape(f"the session has ended: {self.why}" if self.why else "the session has ended")),)
+                registry.recorder.keep((self.ended, self, ends, None, -1))
 
     def row(self, now: int, node: str) -> dict[str, Any]:
         """Return the entry as a session/1 row: ``since`` in ms since 1970, ``idle`` in ms, texts safe to show."""
-        return {
+        row: dict[str, Any] = {
             "id": self.id,
             "kind": self.kind,
             "peer": escape(self.peer, TEXT_LIMIT),
@@ -105,16 +145,37 @@ class SessionEntry:
             "helo": escape(self.helo, TEXT_LIMIT),
             "domain": escape(self.domain, TEXT_LIMIT),
             "node": node,
+            "listener": escape(self.listener, TEXT_LIMIT),
+            "port": self.port,
+            "in_state": max(now - self.moved, 0),
+            "sender": None,
+            "rcpts": None,
+            "content": None,
+            "ended": self.ended or None,
+            "why": escape(self.why, TEXT_LIMIT),
         }
+        under_way = self.transaction() if self.transaction is not None else None
+        if under_way is not None:
+            sender, recipients, content = under_way
+            row["sender"], row["rcpts"], row["content"] = escape(sender, TEXT_LIMIT), len(recipients), content
+        return row
+
+    def recipients(self) -> list[str]:
+        """Return the recipients of the transaction under way, the first NAMED of them, safe to show."""
+        under_way = self.transaction() if self.transaction is not None else None
+        return [] if under_way is None else [escape(each, TEXT_LIMIT) for each in under_way[1][:NAMED]]
 
 
 @implementer(ISessions)
 class Sessions:
     """Every session of this node.  ``now`` returns ms since 1970."""
 
-    def __init__(self, node: str = "", now: Callable[[], int] = _now_ms) -> None:
+    def __init__(
+        self, node: str = "", now: Callable[[], int] = _now_ms, recorder: FlightRecorder | None = None
+    ) -> None:
         self.node = node
         self.now = now
+        self.recorder = FlightRecorder() if recorder is None else recorder
         self._entries: dict[int, SessionEntry] = {}
         self._by_kind: dict[str, int] = {}
         self._by_peer: dict[tuple[str, str], int] = {}
@@ -123,7 +184,7 @@ class Sessions:
     def open(self, kind: str, peer: str, **facts: object) -> SessionEntry:
         """Register a session of ``kind`` (smtp-in smtp-out console) with ``peer``, an address as text.
 
-        ``facts`` are attributes to begin with: user helo tls domain state listener kick.
+        ``facts`` are attributes to begin with: user helo tls domain state listener port kick transaction.
         """
         self._last += 1
         entry = SessionEntry(self, self._last, kind, peer)
@@ -141,10 +202,26 @@ class Sessions:
             _lower(self._by_kind, entry.kind)
             _lower(self._by_peer, (entry.kind, entry.peer))
 
+    def moved(self, entry: SessionEntry, peer: str) -> None:
+        """Count ``entry`` with another peer; entries call it when they move."""
+        _lower(self._by_peer, (entry.kind, entry.peer))
+        key = (entry.kind, peer)
+        self._by_peer[key] = self._by_peer.get(key, 0) + 1
+
     def rows(self) -> list[Row]:
         """Return session/1 rows, oldest first."""
         now = self.now()
         return [entry.row(now, self.node) for entry in self._entries.values()]
+
+    def find(self, name: str) -> SessionEntry | None:
+        """Return the session called ``name`` (S12), also one that has ended and is remembered; None for none."""
+        if name[:1] not in {"S", "s"} or not (name[1:].isascii() and name[1:].isdigit()) or len(name) > 18:
+            return None
+        number = int(name[1:])
+        entry = self._entries.get(number)
+        if entry is None and 0 < number <= self._last:
+            entry = self.recorder.find(number)
+        return entry
 
     def entries(self) -> list[SessionEntry]:
         """Return the open entries, oldest first."""

@@ -23,6 +23,7 @@ from tests.fakes import FakeLogbook
 ENVELOPE = b"EHLO c.example\r\nMAIL FROM:<me@example.net>\r\nRCPT TO:<ann@example.org>\r\n"
 OPENING = ENVELOPE + b"DATA\r\n"
 SHUT_DOWN = b"421 4.3.2 mx.example.org is shutting down, closing connection\r\n"
+ENDED = b"421 4.3.2 mx.example.org closing connection\r\n"
 
 
 class FakeSubmission:
@@ -414,7 +415,7 @@ class EndTests(DoorCase):
             self.say(t, said)
             t.clear()
             self.service.sessions.entries()[-1].kick()
-            self.assertEqual(t.value(), SHUT_DOWN)
+            self.assertEqual(t.value(), ENDED)
             self.assertTrue(t.disconnecting)
             self.service.sessions.entries()[-1].kick()
             self.assertEqual(self.say(t, b"NOOP\r\n"), b"")
@@ -429,7 +430,7 @@ class EndTests(DoorCase):
         t.clear()
         self.service.sessions.entries()[0].kick()
         self.service.sender.callback(r.SENDER_OK)
-        self.assertEqual(t.value(), SHUT_DOWN)
+        self.assertEqual(t.value(), ENDED)
 
     def test_kicked_by_the_service_itself(self):
         _, t = self.connect()

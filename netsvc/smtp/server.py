@@ -185,6 +185,9 @@ class ServerSession:
     @property
     def content_size(self) -> int:
         """Octets of content received in the transaction under way."""
+        asked = self._asked
+        if isinstance(asked, ContentEnded):
+            return asked.size
         return 0 if self._content is None else self._content.size
 
     def next_event(self) -> Event | Pause:

@@ -66,6 +66,7 @@ class SmtpConnection:
         "_half_closed",
         "_octets",
         "_outlet",
+        "_parting",
         "_paused",
         "_transport",
     )
@@ -79,6 +80,7 @@ class SmtpConnection:
     def __init__(self, factory: SmtpFactory) -> None:
         """Be ready for ``makeConnection``."""
         self._factory = factory
+        self._parting: tuple[Reply, str] | None = None  # the end that waits for a commit
         self._paused = False  # the transport reads nothing
         self._draining = False  # the service stops: no further transaction
         self._half_closed = False  # the client sends no more
@@ -100,7 +102,7 @@ class SmtpConnection:
         host, port, loopback = peer_of(self._transport.getPeer())
         self._outlet = Outlet(self._transport, self._go_on)
         entry = factory.service.sessions.open(
-            "smtp-in", host, listener=settings.listener, state=State.CONNECTED, kick=self.kick
+            "smtp-in", host, listener=settings.listener, state=State.CONNECTED, kick=self.kick, port=port
         )
         self._entry = entry
         self._facts = SessionFacts(
@@ -116,9 +118,12 @@ class SmtpConnection:
         self._dialogue = Dialogue(
             factory.terms, factory.service, factory.logbook, who=(self._facts, entry), answered=self._go_on
         )
+        entry.transaction = self._dialogue.transaction
         factory.opened(self)
         self._rearm(settings.command_timeout)
-        self._outlet.write(self._dialogue.session.take_output())
+        greeting = self._dialogue.session.take_output()
+        self._outlet.write(greeting)
+        entry.keep(b"", greeting)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -143,7 +148,7 @@ class SmtpConnection:
         dialogue.end(f"lost in {state}" if state in UNDER_WAY else "")
         self._closed = True
         self._log_end(dialogue.why)
-        self._entry.kick = None
+        self._entry.why = dialogue.why
         self._entry.close()
         self._outlet.release()
         self._factory.gone(self)
@@ -167,9 +172,11 @@ class SmtpConnection:
 
     # What the factory and operators call.
 
-    def kick(self) -> None:
-        """End the session with 421."""
-        self._dismiss(r.SHUTTING_DOWN, "kicked")
+    def kick(self, reason: str = "") -> bool:
+        """End the session with 421 and the operator's ``reason`` -> False when a commit is answered first."""
+        reason = reason.replace("{", "(").replace("}", ")")  # the reply is filled twice
+        self._dismiss(r.ENDED_BECAUSE.fill(hostname="{hostname}", reason=reason) if reason else r.ENDED, "kicked")
+        return self._parting is None
 
     def drain(self) -> None:
         """End the session with 421 as soon as no transaction is under way."""
@@ -199,6 +206,9 @@ class SmtpConnection:
     def _dismiss(self, reply: Reply, why: str) -> None:
         if self._closed:
             return
+        if self._dialogue.committing:
+            self._parting = (reply, why)  # the message may be kept: only its own answer may say so
+            return
         words = reply.fill(hostname=self._factory.settings.hostname)
         if self._dialogue.close(words, why):
             self._pump()
@@ -209,6 +219,9 @@ class SmtpConnection:
         """Let the dialogue go as far as it can; then show where it stands, set the deadline, end what is to end."""
         dialogue = self._dialogue
         session, entry = dialogue.session, self._entry
+        if self._parting is not None and not dialogue.committing:
+            parting, self._parting = self._parting, None
+            dialogue.close(parting[0].fill(hostname=self._factory.settings.hostname), parting[1])
         moved = dialogue.run(self._outlet)
         if session.state != entry.state:
             entry.state = session.state

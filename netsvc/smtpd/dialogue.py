@@ -30,10 +30,11 @@ from netsvc.smtp.events import (
     SessionEnded,
 )
 from netsvc.smtp.server import AnswerError, ServerSession, Terms
+from netsvc.smtp.states import UNDER_WAY
 from netsvc.smtpd.outlet import nobody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from netsvc.interfaces import IMailboxService, ISessionEntry, ISubmission
     from netsvc.logbook import Logbook
@@ -55,6 +56,7 @@ class Dialogue:
         "_logbook",
         "_moved",
         "_noted",
+        "_received",
         "_running",
         "_service",
         "_submission",
@@ -87,6 +89,7 @@ class Dialogue:
         self._running = False
         self._moved = False  # something awaited has come
         self._noted = False  # a bare newline has been logged
+        self._received = 0  # octets of a content that has ended, not yet recorded
 
     def run(self, outlet: Outlet) -> bool:
         """Act on what has been received until something is awaited, replies are stuck, or all is used.
@@ -104,14 +107,31 @@ class Dialogue:
                 moved = moved or kind is not ContentReceived
                 self._ACTIONS[kind](self, event)
             elif event is FLUSH and not outlet.full:
-                outlet.write(session.take_output())
+                out = session.take_output()
+                outlet.write(out)
+                self._entry.keep(session.take_heard(), out)
             else:
                 break
         self._running = False
         out = session.take_output()
         if out:
             outlet.write(out)
+        if out or session.heard or self._received:
+            self._entry.keep(session.take_heard(), out, self._received)
+            self._received = 0
         return moved or session.commands != commands
+
+    @property
+    def committing(self) -> bool:
+        """Whether a message is being committed: it may be kept, so that nothing but its answer may be said."""
+        return self._committing
+
+    def transaction(self) -> tuple[str, Sequence[str], int] | None:
+        """Return (sender, recipients, octets of content) of the transaction under way, None without one."""
+        session = self.session
+        if session.state not in UNDER_WAY:
+            return None
+        return str(session.reverse_path), [str(getattr(each, "address", each)) for each in session.recipients], session.content_size
 
     def close(self, reply: Reply, why: str) -> bool:
         """End the session with ``reply``; return whether ``run`` is to be called for that."""
@@ -166,6 +186,7 @@ class Dialogue:
 
     def _content_ended(self, event: ContentEnded) -> None:
         submission = self._submission
+        self._received = event.size
         if self.session.bare_newline and not self._noted:
             self._noted = True
             self._logbook.event("smtp.bare_newline", session=self._facts.id, peer=self._facts.peer)
