@@ -26,6 +26,14 @@ class ISessions(Interface):
     def count(kind: str | None = None, peer: str | None = None) -> int:
         """-> int: how many are open."""
 
+    recorder = Attribute("netsvc.flightrecorder.FlightRecorder: what was said in the last minutes")
+
+    def entries() -> list[ISessionEntry]:
+        """-> list of the open ISessionEntry, oldest first."""
+
+    def find(name: str) -> ISessionEntry | None:
+        """-> the session called ``name`` (S12), also one that has ended and is remembered; None for none."""
+
 
 class ISessionEntry(Interface):
     """One registered session; whoever opened it keeps it true.  Cheap to write: plain attributes."""
@@ -39,7 +47,19 @@ class ISessionEntry(Interface):
     commands = Attribute("int")
     messages = Attribute("int")
     octets = Attribute("int: received from the peer")
-    kick = Attribute("callable ending the session, or None")
+    port = Attribute("int: the peer's port, 0 for none")
+    why = Attribute("str: why the session ended, set before close")
+    kick = Attribute("callable(reason='') ending the session, or None; False: only after an answer that must come first")
+    transaction = Attribute("callable -> (sender, recipients, octets of content) or None: the transaction under way; or None")
+
+    def keep(heard: bytes, said: bytes, content: int = 0) -> None:
+        """Record command lines (CR LF between them), replies as they left, and the octets of a content that ended.
+
+        Neither content nor secrets are handed in.
+        """
+
+    def keep_lines(lines: tuple[tuple[str, str], ...]) -> None:
+        """Record (direction, safe text) pairs; direction: < from the peer, > from us, - it happened."""
 
     def close() -> None:
         "Take it out of the registry; safe any number of times"

@@ -25,6 +25,7 @@ class IMailboxService(Interface):
     accounts = Attribute("IAccounts")
     audit = Attribute("IAudit")
     site = Attribute("ISite: the committed configuration")
+    doors = Attribute("IDoors: blocked peers and paused listeners")
     sessions = Attribute("ISessions: the live registry, in and out")
     events = Attribute("IEvents: what happens, to follow")
     policies = Attribute("IPolicies: the gate")
