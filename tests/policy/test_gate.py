@@ -1,0 +1,285 @@
+"""The gate: order, deadlines, breakers, counts, and how verdicts add up."""
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from netsvc.commands import Setting
+from netsvc.interfaces import IPolicies
+from netsvc.mail import reply
+from netsvc.mail.envelope import Envelope, SessionFacts
+from netsvc.policy import gate as gate_module
+from netsvc.policy.gate import MAX_DELAY, shown
+from netsvc.policy.turnstile import FAILURES, OPEN_S
+from netsvc.records import PASS, Verdict
+from tests.fakes import FakeLogbook, FakeMaker, FakePolicy, FakeSite, gate
+
+REJECT = Verdict("reject", reply.RELAY_DENIED, "no")
+ACCEPT = Verdict("accept", reply.RECIPIENT_OK)
+SETTINGS = (Setting("weight", "int", 3, low=1, high=9), Setting("wait", "duration", 2000), Setting("lists", "list", ()))
+
+
+class Case(SynchronousTestCase):
+    def setUp(self):
+        self.clock = Clock()
+        self.log = FakeLogbook()
+        self.site = FakeSite()
+        self.envelope = Envelope(SessionFacts("S1", "192.0.2.1", 1, "smtp", "mx1.example.org"))
+
+    def gate(self, *policies):
+        return gate(*policies, clock=self.clock, logbook=self.log, site=self.site)
+
+    def ask(self, gated, stage="rcpt"):
+        return gated.ask(stage, self.envelope)
+
+    def answer(self, gated, stage="rcpt"):
+        return self.successResultOf(self.ask(gated, stage))
+
+
+class Adding(Case):
+    def test_promise(self):
+        assert verifyObject(IPolicies, self.gate())
+
+    def test_nothing_on_is_nothing_to_ask(self):
+        gated = self.gate(FakeMaker(FakePolicy(), usual=False))
+        assert gated.stages == frozenset()
+        assert self.answer(gated) is PASS
+
+    def test_in_order_and_the_first_decision_wins(self):
+        last, first, never = FakePolicy(REJECT, name="b"), FakePolicy(name="c"), FakePolicy(ACCEPT, name="a")
+        gated = self.gate(FakeMaker(never, order=900), FakeMaker(last), FakeMaker(first, order=100))
+        verdict = self.answer(gated)
+        assert (verdict.action, verdict.reply, verdict.why, verdict.by) == ("reject", reply.RELAY_DENIED, "no", "b")
+        assert (len(first.asked), len(last.asked), never.asked) == (1, 1, [])
+        assert [row["name"] for row in gated.rows()] == ["c", "b", "a"]
+
+    def test_tags_headers_holds_and_delays_add_up(self):
+        gated = self.gate(
+            FakePolicy(Verdict("tag", tags=("bulk", "two words"), header=b"A: 1\r\n", delay=1), name="a"),
+            FakePolicy(Verdict("hold", why="odd\x1b", tags=("bulk",), delay=2), name="b"),
+            FakePolicy(Verdict("hold", why="odder"), name="c"),
+            FakePolicy(Verdict("accept", reply.RECIPIENT_OK, header=b"B: 2\r\n"), name="d"),
+        )
+        asked = self.ask(gated)
+        self.clock.advance(2.9)
+        self.assertNoResult(asked)
+        self.clock.advance(0.2)
+        verdict = self.successResultOf(asked)
+        assert (verdict.action, verdict.reply) == ("accept", reply.RECIPIENT_OK)
+        assert (verdict.tags, verdict.header) == (("bulk", "two_words"), b"A: 1\r\nB: 2\r\n")
+        assert (verdict.held_by, verdict.held_why) == ("b", "odd\\x1b")
+
+    def test_what_is_left_when_nobody_decides(self):
+        for verdict, action in (
+            (Verdict("hold", why="x"), "hold"),
+            (Verdict("tag", tags=("x",)), "tag"),
+            (Verdict("pass"), "pass"),
+        ):
+            assert self.answer(self.gate(FakePolicy(verdict))).action == action
+
+    def test_a_delay_has_its_bounds(self):
+        self.patch(gate_module, "MAX_HELD_BACK", 1)
+        gated = self.gate(FakePolicy(Verdict("tag", delay=1e9)))
+        first = self.ask(gated)
+        self.answer(gated)  # there is no room to hold another back
+        self.clock.advance(MAX_DELAY)
+        self.successResultOf(first)
+        self.assertNoResult(self.ask(gated))
+
+    def test_answers_that_take_time(self):
+        slow, slower = Deferred(), Deferred()
+        gated = self.gate(
+            FakePolicy(Verdict("tag", tags=("x",)), name="a"),
+            FakePolicy(slow, name="b"),
+            FakePolicy(name="c"),
+            FakePolicy(slower, name="d"),
+            FakePolicy(ACCEPT, name="e"),
+        )
+        asked = self.ask(gated)
+        self.clock.advance(0.5)
+        slow.callback(PASS)
+        self.assertNoResult(asked)
+        slower.callback(REJECT)
+        verdict = self.successResultOf(asked)
+        assert (verdict.action, verdict.by, verdict.tags) == ("reject", "d", ("x",))
+        rows = {row["name"]: row for row in gated.rows()}
+        assert (rows["b"]["pass"], rows["b"]["mean"], rows["b"]["max"]) == (1, 500.0, 500.0)
+        assert rows["e"]["accept"] == 0
+        assert self.clock.getDelayedCalls() == []
+
+
+class Failing(Case):
+    def breaking(self, verdict, times=FAILURES):
+        gated = self.gate(FakePolicy(verdict))
+        for _ in range(times):
+            assert self.answer(gated).action == "pass"
+        return gated, gated.rows()[0]
+
+    def test_one_that_raises_is_passed_over_counted_and_told_of_once_a_minute(self):
+        def boom():
+            raise RuntimeError("boom\x1b")
+
+        gated, row = self.breaking(boom, 3)
+        assert (row["failed"], row["breaker"], row["error"]) == (3, "closed", "RuntimeError: boom\\x1b")
+        assert [fields["n"] for fields in self.log.named("policy.failed")] == [1]
+        self.clock.advance(60)
+        self.answer(gated)
+        assert [fields["n"] for fields in self.log.named("policy.failed")] == [1, 3]
+
+    def test_one_that_fails_in_its_deferred(self):
+        failing = Deferred()
+        gated = self.gate(FakePolicy(failing))
+        asked = self.ask(gated)
+        failing.errback(RuntimeError("later"))
+        assert self.successResultOf(asked).action == "pass"
+        assert self.answer(self.gate(FakePolicy(RuntimeError("at once")))).action == "pass"
+
+    def test_what_is_no_verdict(self):
+        for wrong in (
+            lambda: None,
+            lambda: Deferred().callback("yes"),
+            lambda: self.fired("yes"),
+            lambda: self.fired(Verdict("perhaps")),
+            lambda: self.fired(Verdict("reject", reply.RECIPIENT_OK)),
+        ):
+            _, row = self.breaking(wrong, 1)
+            assert row["failed"] == 1
+        later = Deferred()
+        asked = self.ask(self.gate(FakePolicy(later)))
+        later.callback("yes")
+        assert self.successResultOf(asked).action == "pass"
+
+    def fired(self, value):
+        deferred = Deferred()
+        deferred.callback(value)
+        return deferred
+
+    def test_one_that_is_late(self):
+        cancelled = []
+        silent = Deferred(cancelled.append)
+        gated = self.gate(FakeMaker(FakePolicy(silent), deadline=1000))
+        asked = self.ask(gated)
+        self.clock.advance(1)
+        assert self.successResultOf(asked).action == "pass"
+        assert len(cancelled) == 1
+        row = gated.rows()[0]
+        assert (row["late"], row["failed"], row["error"]) == (1, 1, "LateError: no answer within 1 s")
+        silent.addErrback(lambda _: None)
+
+    def test_one_whose_canceller_raises(self):
+        def stubborn(_):
+            raise RuntimeError("never")
+
+        gated = self.gate(FakePolicy(Deferred(stubborn)))
+        asked = self.ask(gated)
+        self.clock.advance(5)
+        assert self.successResultOf(asked).action == "pass"
+        assert len(self.log.named("policy.failed")) == 2
+
+    def test_the_site_may_want_mail_to_wait(self):
+        self.site.become(policies={"fake": {"on_failure": "defer"}})
+        gated = self.gate(FakePolicy(RuntimeError("x")))
+        verdict = self.answer(gated)
+        assert (verdict.action, verdict.reply.code, verdict.by) == ("defer", 451, "fake")
+
+    def test_the_breaker_opens_and_one_question_closes_it(self):
+        policy = FakePolicy(RuntimeError("x"))
+        gated = self.gate(policy)
+        for _ in range(FAILURES + 3):
+            self.answer(gated)
+        row = gated.rows()[0]
+        assert (len(policy.asked), row["breaker"], row["skipped"]) == (FAILURES, "open", 3)
+        self.clock.advance(OPEN_S)
+        policy.verdict = probe = Deferred()
+        asked = self.ask(gated)
+        assert gated.rows()[0]["breaker"] == "probing"
+        assert self.answer(gated).action == "pass"  # no second question meanwhile
+        assert len(policy.asked) == FAILURES + 1
+        probe.callback(PASS)
+        self.successResultOf(asked)
+        policy.verdict = REJECT
+        assert self.answer(gated).action == "reject"
+        assert gated.rows()[0]["breaker"] == "closed"
+        assert [fields["state"] for fields in self.log.named("policy.breaker")] == ["open", "closed"]
+
+    def test_a_probe_that_fails_opens_it_anew(self):
+        policy = FakePolicy(RuntimeError("x"))
+        gated = self.gate(policy)
+        for _ in range(FAILURES):
+            self.answer(gated)
+        self.clock.advance(OPEN_S)
+        self.answer(gated)
+        assert gated.rows()[0]["breaker"] == "open"
+        self.answer(gated)
+        assert len(policy.asked) == FAILURES + 1
+
+
+class Following(Case):
+    def test_settings_of_the_site(self):
+        policy = FakePolicy(REJECT)
+        gated = self.gate(FakeMaker(policy, settings=SETTINGS, usual=False))
+        assert (policy.values, gated.stages) == ([], frozenset())
+        self.site.become(policies={"fake": {"on": True, "weight": 5, "wait": "1m30s", "lists": ("a", "b"), "order": 7}})
+        assert policy.values == [{"weight": 5, "wait": 90_000, "lists": ("a", "b")}]
+        assert gated.stages == {"mail", "rcpt"}
+        assert self.answer(gated).action == "reject"
+        self.site.become(policies={"fake": {"on": False}})
+        assert self.answer(gated) is PASS
+        self.site.become(policies={"fake": {"on": False}}, relay_from=("192.0.2.0/24",))
+        assert len(policy.values) == 1
+
+    def test_shown_settings(self):
+        gated = self.gate(FakeMaker(FakePolicy(), settings=SETTINGS))
+        self.site.become(policies={"fake": {"wait": "90s", "weight": 77}})
+        rows = {row["key"]: row for row in gated.settings("fake")}
+        assert (rows["wait"]["value"], rows["wait"]["default"], rows["wait"]["set"]) == ("90s", "2s", True)
+        assert (rows["weight"]["value"], rows["weight"]["set"]) == ("3", False)
+        assert list(rows) == ["on", "order", "deadline", "on_failure", "weight", "wait", "lists"]
+        assert gated.settings("nobody") is None
+        assert gated.names() == ["fake"]
+        assert self.log.named("policy.misconfigured")[0]["key"] == "weight"
+
+    def test_a_policy_this_node_does_not_have(self):
+        self.site.become(policies={"theirs": {"on": True}})
+        self.gate()
+        assert self.log.named("policy.misconfigured")[0]["policy"] == "theirs"
+
+    def test_a_policy_that_cannot_be_made(self):
+        maker = FakeMaker(FakePolicy())
+        maker.policy = ValueError("needs a host")
+        gated = self.gate(maker)
+        assert self.answer(gated).action == "pass"
+        row = gated.rows()[0]
+        assert (row["error"], row["skipped"]) == ("needs a host", 1)
+
+    def test_one_that_makes_no_policy(self):
+        maker = FakeMaker(FakePolicy())
+        maker.policy = object()
+        assert self.gate(maker).rows()[0]["error"] == "object does not provide IPolicy"
+
+    def test_one_that_breaks_when_configured_keeps_its_values(self):
+        policy = FakePolicy(REJECT)
+        gated = self.gate(FakeMaker(policy, settings=SETTINGS))
+
+        def broken(values):
+            raise RuntimeError("bad")
+
+        policy.configure = broken
+        self.site.become(policies={"fake": {"weight": 4}})
+        assert gated.rows()[0]["error"] == "bad"
+        assert self.log.named("policy.failed")[0]["stage"] == "configure"
+        assert self.answer(gated).action == "reject"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (None, "str", ""), (True, "bool", "true"), (False, "bool", "false"), ((), "list", ""), (("a", "b"), "list", "a b"),
+        (5, "int", "5"), ("x", "str", "x"), (90_000, "duration", "90s"), (0, "duration", "0s"), (1500, "duration", "1500ms"),
+        (1 << 20, "size", "1M"), (0, "size", "0"), (1000, "size", "1000"),
+    ],
+)  # fmt: skip
+def test_values_are_shown_as_they_are_written(value, kind, text):
+    assert shown(value, kind) == text
