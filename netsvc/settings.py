@@ -16,6 +16,9 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+UNLIMITED = ("postmaster", "abuse")
+"""Local parts whose mailboxes have a quota only where they are given one: they always take mail (RFC 5321 4.5.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
@@ -42,9 +45,13 @@ class DeliverySettings:
 class SiteSettings:
     """What all nodes share.
 
-    ``domains``, ``mailboxes`` and ``aliases`` matter in a seed only: afterwards they live in the directory, and
-    ``ISite.current`` has them empty.  ``routes`` maps a domain pattern (``*``, ``example.org``, ``.example.org`` for
-    what is below it) to a target: ``mx``, ``[host]:port``, ``lmtp:…``, ``maildir:/path/{domain}/{local}``.
+    ``domains``, ``mailboxes``, ``aliases``, ``domain_aliases`` {other name: domain}, ``catchalls`` {domain: address}
+    and ``mailbox_quotas`` {mailbox: (octets, messages)} matter in a seed only: afterwards they live in the directory,
+    and ``ISite.current`` has them empty.  ``quota`` is (octets, messages) of mailboxes made without one, 0 for any;
+    ``subaddress`` divides users from tags, "" for no tags.
+
+    ``routes`` maps a domain pattern (``*``, ``example.org``, ``.example.org`` for what is below it) to a target:
+    ``mx``, ``[host]:port``, ``lmtp:…``, ``maildir:/path/{domain}/{local}``.
 
     ``policies`` maps a policy's name to what the site says of it, written as in TOML: str (durations too, ``5s``),
     int, bool, tuple of str; what it does not say is as the policy declares.
@@ -57,5 +64,14 @@ class SiteSettings:
     relay_from: tuple[str, ...] = ()
     relay_domains: tuple[str, ...] = ()
     limits_exempt: tuple[str, ...] = ()
+    domain_aliases: Mapping[str, str] = field(default_factory=dict)
+    catchalls: Mapping[str, str] = field(default_factory=dict)
+    mailbox_quotas: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    quota: tuple[int, int] = (0, 0)
+    subaddress: str = "+"
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def quota_of(self, address: str) -> tuple[int, int]:
+        """Return (octets, messages) that a mailbox made without a quota may hold; who must be reached has none."""
+        return (0, 0) if address.partition("@")[0].lower() in UNLIMITED else self.quota

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netsvc.criteria import Expr
     from netsvc.interfaces.mailbox import IBodyReader
     from netsvc.mail.address import Address
-    from netsvc.mail.message import Resolution
+    from netsvc.mail.message import MailboxRef, Resolution
     from netsvc.records import MessageView, Page, Row, Selection
 
 
@@ -118,7 +118,7 @@ class IMailStore(Interface):
 
 
 class IDirectory(Interface):
-    """Domains, mailboxes, aliases: looked up through a cache that every change, on any node, invalidates.
+    """Domains, mailboxes, aliases, catch-alls: looked up through a cache that every change, on any node, invalidates.
 
     Changes fail with StoreError, whose text is fit to be shown.
     """
@@ -126,32 +126,47 @@ class IDirectory(Interface):
     def resolve(address: Address) -> Deferred[Resolution]:
         """-> Deferred[Resolution] of a mail.address.Address; fired already when cached."""
 
+    def room(box: MailboxRef) -> tuple[int, int] | None:
+        """-> (octets, messages) that still fit into a mailbox, by a figure of the last minute that costs no waiting.
+
+        None: there is no quota, or no figure now.  A hint: only the accepting transaction decides.
+        """
+
+    def explain(address: Address) -> Deferred[list[Row]]:
+        """-> Deferred[list[row]] of address/1: how it resolves, step by step, the reply at RCPT last."""
+
     def is_local(domain: str) -> Deferred[bool]:
         """-> Deferred[bool]: whether the domain is one of ours."""
 
     def domains() -> Deferred[list[Row]]:
-        """-> Deferred[list[{"domain", "mailboxes", "aliases"}]]"""
+        """-> Deferred[list[row]] of domain/1, by name."""
 
-    def aliases() -> Deferred[list[Row]]:
-        """-> Deferred[list[{"address", "targets"}]]"""
+    def aliases(of: str = "") -> Deferred[list[Row]]:
+        """-> Deferred[list[row]] of alias/1, by kind and address; ``of`` and to an address or a domain, "" for all."""
 
-    def add_domain(name: str) -> Deferred[None]:
-        "-> Deferred[None]"
+    def add_domain(name: str, same_as: str = "") -> Deferred[None]:
+        """-> Deferred[None]; ``same_as``: it is another name of that domain of ours."""
 
     def delete_domain(name: str) -> Deferred[None]:
-        "-> Deferred[None]; refused while it holds mailboxes or aliases"
+        "-> Deferred[None]; refused while it holds mailboxes or aliases, or something leads there"
 
-    def create_mailbox(address: str, quota_bytes: int = 0) -> Deferred[int]:
-        "-> Deferred[int], its id; its domain must be ours"
+    def set_catchall(name: str, target: str | None) -> Deferred[None]:
+        """Say where mail for unknown addresses of a domain goes, None: nowhere -> Deferred[None]."""
+
+    def create_mailbox(address: str, quota_bytes: int = 0, quota_messages: int = 0) -> Deferred[int]:
+        "-> Deferred[int], its id; its domain must be ours; a quota of 0 is none"
+
+    def set_quota(address: str, quota_bytes: int, quota_messages: int) -> Deferred[None]:
+        "-> Deferred[None]; 0 is none"
 
     def delete_mailbox(address: str) -> Deferred[int]:
-        "-> Deferred[int], how many mails went with it"
+        "-> Deferred[int], how many mails went with it; refused while something leads there"
 
     def add_alias(address: str, target: str) -> Deferred[None]:
-        "-> Deferred[None]"
+        "-> Deferred[None]; refused where it would lead back to itself, or to nothing"
 
     def delete_alias(address: str, target: str | None = None) -> Deferred[int]:
-        "-> Deferred[int], how many rows; None: all of them"
+        "-> Deferred[int], how many rows; None: all of them; refused while something leads there"
 
 
 class IAudit(Interface):

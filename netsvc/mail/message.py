@@ -154,12 +154,16 @@ class Leased:
 
 @dataclass(frozen=True, slots=True)
 class MailboxRef:
-    """A mailbox as the directory names it.  ``driver`` is "db" or "maildir" (then ``path`` is its folder)."""
+    """A mailbox as the directory names it.  ``driver`` is "db" or "maildir" (then ``path`` is its folder).
+
+    ``limited``: it has a quota.
+    """
 
     id: int
     address: str
     driver: str = "db"
     path: str = ""
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +171,15 @@ class Resolution:
     """What the directory says of an address.
 
     ``local``: the domain is ours.  ``mailboxes`` are the local mailboxes it ends in (aliases followed, no
-    doubles); ``forwards`` are addresses elsewhere that an alias names.  Local, and both empty: no such user.
+    doubles); ``forwards`` are addresses elsewhere that an alias names.  Local, and both empty: no such user, unless
+    ``fault`` says otherwise: "loop" it leads to nothing but itself, "many" and "deep" it stands for more than is
+    followed (then for nothing), "postmaster" it is the postmaster's, and there is none.
     """
 
     local: bool
     mailboxes: tuple[MailboxRef, ...] = ()
     forwards: tuple[str, ...] = ()
+    fault: str = ""
 
     @property
     def known(self) -> bool:

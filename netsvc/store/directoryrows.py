@@ -9,7 +9,7 @@ from netsvc.mail.address import Address, AddressError, parse_address, parse_doma
 from netsvc.mail.escape import escape
 from netsvc.records import Row, StoreError
 from netsvc.store.mailstore import expunge
-from netsvc.store.resolving import LOCAL, local_domains
+from netsvc.store.resolving import ALIAS_DOMAIN, LOCAL, domain_rows
 
 if TYPE_CHECKING:
     from netsvc.store.tx import Tx
@@ -43,48 +43,54 @@ def revision(tx: Tx) -> tuple[int, int]:
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def _newest(tx: Tx) -> int:
+def newest(tx: Tx) -> int:
     """Return a revision above all there are and, for domains that went, above all there were."""
     return max(int(tx.value("SELECT coalesce(max(rev), 0) FROM domain")) + 1, tx.now)
 
 
-def _stamp(tx: Tx, name: str) -> None:
-    tx.execute("UPDATE domain SET rev = ? WHERE name = ?", (_newest(tx), name))
+def stamp(tx: Tx, name: str) -> None:
+    """Give a domain that changed a new revision."""
+    tx.execute("UPDATE domain SET rev = ? WHERE name = ?", (newest(tx), name))
 
 
-def _our_domain(tx: Tx, address: Address) -> str:
-    if not local_domains(tx, [address.domain]):
-        name = address.domain
+def our_domain(tx: Tx, address: Address) -> str:
+    """Return the domain of an address that is to be made there.  Raises StoreError."""
+    name = address.domain
+    row = domain_rows(tx, [name]).get(name)
+    if row is None:
         raise StoreError(f"{name} is not a domain of this site. Add it first: domain add {name}")
-    return address.domain
+    if row.same_as:
+        raise StoreError(f"{name} is another name of {row.same_as}: write {address.local}@{row.same_as}")
+    return name
 
 
 def domains(tx: Tx) -> list[Row]:
-    """Return {"domain", "mailboxes", "aliases"} of each domain, by name."""
+    """Return domain/1 rows, by name."""
     boxes = Counter(split_address(row[0])[1] for row in tx.rows("SELECT address FROM mailbox"))
     others = Counter(split_address(row[0])[1] for row in tx.rows("SELECT DISTINCT address FROM alias"))
-    names = tx.rows("SELECT name FROM domain WHERE kind = ? ORDER BY name", (LOCAL,))
-    return [{"domain": name, "mailboxes": boxes[name], "aliases": others[name]} for (name,) in names]
-
-
-def aliases(tx: Tx) -> list[Row]:
-    """Return {"address", "targets"} of each alias, by address."""
-    found: dict[str, list[str]] = {}
-    for address, target in tx.rows("SELECT address, target FROM alias ORDER BY address, target"):
-        found.setdefault(address, []).append(target)
-    return [{"address": address, "targets": targets} for address, targets in found.items()]
+    found = domain_rows(tx, [row[0] for row in tx.rows("SELECT name FROM domain")])
+    return [
+        {
+            "domain": name,
+            "alias_of": row.same_as or None,
+            "catchall": row.catchall or None,
+            "mailboxes": boxes[name],
+            "aliases": others[name],
+        }
+        for name, row in sorted(found.items())
+    ]
 
 
 def add_domain(tx: Tx, text: str) -> None:
     """Insert a domain.  Raises StoreError."""
     name = domain_of(text)
     insert = "INSERT INTO domain (name, kind, rev) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING"
-    if not tx.execute(insert, (name, LOCAL, _newest(tx))):
+    if not tx.execute(insert, (name, LOCAL, newest(tx))):
         raise StoreError(f"{name} is a domain of this site already")
 
 
 def delete_domain(tx: Tx, text: str) -> None:
-    """Delete a domain that holds no mailboxes and aliases.  Raises StoreError."""
+    """Delete a domain that holds no mailboxes and aliases, and that nothing leads to.  Raises StoreError."""
     name = domain_of(text)
     ending = f"%@{name}"
     boxes = tx.value("SELECT count(*) FROM mailbox WHERE address LIKE ?", (ending,))
@@ -92,27 +98,52 @@ def delete_domain(tx: Tx, text: str) -> None:
     if boxes or others:
         held = [f"{n} {word if n == 1 else word + 'es'}" for n, word in ((boxes, "mailbox"), (others, "alias")) if n]
         raise StoreError(f"{name} still holds {' and '.join(held)}. Delete them first")
-    if not tx.execute("DELETE FROM domain WHERE name = ? AND kind = ?", (name, LOCAL)):
+    other = tx.value("SELECT min(name) FROM domain WHERE kind = ? AND catchall = ?", (ALIAS_DOMAIN, f"@{name}"))
+    if other is not None:
+        raise StoreError(f"{other} is another name of {name}. First: domain delete {other}")
+    lead = tx.row("SELECT address, target FROM alias WHERE lower(target) LIKE ? ORDER BY 1, 2 LIMIT 1", (ending,))
+    if lead is not None:  # its mail would go to whoever has that domain
+        raise StoreError(f"{lead[0]} leads to {lead[1]}. First: alias delete {lead[0]} {lead[1]}")
+    catchall = "SELECT name, catchall FROM domain WHERE kind = ? AND name <> ? AND lower(catchall) LIKE ? LIMIT 1"
+    lead = tx.row(catchall, (LOCAL, name, ending))
+    if lead is not None:
+        raise StoreError(f"The catch-all of {lead[0]} leads to {lead[1]}. First: domain catchall {lead[0]} none")
+    if not tx.execute("DELETE FROM domain WHERE name = ?", (name,)):
         raise StoreError(f"{name} is not a domain of this site")
 
 
-def create_mailbox(tx: Tx, number: int, text: str, quota_bytes: int) -> int:
+def check_quota(quota_bytes: int, quota_msgs: int) -> None:
+    """Raise StoreError for what is no quota."""
+    if not (0 <= quota_bytes < 1 << 62 and 0 <= quota_msgs < 1 << 62):
+        raise StoreError("A quota is a number of octets, and one of messages, 0 for none")
+
+
+def set_quota(tx: Tx, text: str, quota_bytes: int, quota_msgs: int) -> None:
+    """Change what a mailbox may hold; 0 for any.  Raises StoreError."""
+    address = address_of(text)
+    check_quota(quota_bytes, quota_msgs)
+    sql = "UPDATE mailbox SET quota_bytes = ?, quota_msgs = ? WHERE address = ?"
+    if not tx.execute(sql, (quota_bytes, quota_msgs, address.key)):
+        raise StoreError(f"There is no mailbox {address.key}")
+    stamp(tx, address.domain)
+
+
+def create_mailbox(tx: Tx, number: int, text: str, quota_bytes: int, quota_msgs: int = 0) -> int:
     """Insert a mailbox of the database driver; return its id.  Raises StoreError."""
     address = address_of(text)
-    name = _our_domain(tx, address)
+    name = our_domain(tx, address)
     key = address.key
-    if not 0 <= quota_bytes < 1 << 62:
-        raise StoreError("A quota is a number of octets, 0 for none")
+    check_quota(quota_bytes, quota_msgs)
     if tx.value("SELECT 1 FROM alias WHERE address = ?", (key,)):
         raise StoreError(f"{key} is an alias. Delete it first: alias delete {key}")
     made = tx.execute(
-        "INSERT INTO mailbox (id, address, quota_bytes, uidvalidity) VALUES (?, ?, ?, ?) "
+        "INSERT INTO mailbox (id, address, quota_bytes, quota_msgs, uidvalidity) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (address) DO NOTHING",
-        (number, key, quota_bytes, tx.now // 1000),
+        (number, key, quota_bytes, quota_msgs, tx.now // 1000),
     )
     if not made:
         raise StoreError(f"{key} exists already")
-    _stamp(tx, name)
+    stamp(tx, name)
     return number
 
 
@@ -122,9 +153,6 @@ def delete_mails(tx: Tx, text: str) -> tuple[int, bool]:
     number = tx.value("SELECT id FROM mailbox WHERE address = ?", (address.key,))
     if number is None:
         raise StoreError(f"There is no mailbox {address.key}")
-    source = tx.value("SELECT min(address) FROM alias WHERE lower(target) = ?", (address.key,))
-    if source is not None:  # mail to it would be acknowledged and lead nowhere
-        raise StoreError(f"{source} leads to {address.key}. First: alias delete {source} {address.key}")
     uids = [
         row[0] for row in tx.rows("SELECT uid FROM mail WHERE mailbox_id = ? ORDER BY uid LIMIT ?", (number, SLICE))
     ]
@@ -133,48 +161,5 @@ def delete_mails(tx: Tx, text: str) -> tuple[int, bool]:
         return gone, False
     tx.execute("DELETE FROM mailbox WHERE id = ?", (number,))
     tx.execute("UPDATE account SET mailbox_id = NULL WHERE mailbox_id = ?", (number,))
-    _stamp(tx, address.domain)
+    stamp(tx, address.domain)
     return gone, True
-
-
-def add_alias(tx: Tx, text: str, to: str) -> None:
-    """Insert an alias row.  Raises StoreError."""
-    address, target = address_of(text), address_of(to)
-    name = _our_domain(tx, address)
-    if tx.value("SELECT 1 FROM mailbox WHERE address = ?", (address.key,)):
-        raise StoreError(f"{address.key} is a mailbox; an alias cannot have its name")
-    stored = str(target)
-    if local_domains(tx, [target.domain]):
-        stored = target.key
-        if stored == address.key:
-            raise StoreError(f"{stored} cannot lead to itself")
-        if not _exists(tx, stored):
-            raise StoreError(f"{stored} is neither a mailbox nor an alias here")
-    made = tx.execute(
-        "INSERT INTO alias (address, target) VALUES (?, ?) ON CONFLICT (address, target) DO NOTHING",
-        (address.key, stored),
-    )
-    if not made:
-        raise StoreError(f"{address.key} leads to {stored} already")
-    _stamp(tx, name)
-
-
-def _exists(tx: Tx, key: str) -> bool:
-    where = "SELECT 1 FROM mailbox WHERE address = ? UNION ALL SELECT 1 FROM alias WHERE address = ?"
-    return tx.value(where, (key, key)) is not None
-
-
-def delete_alias(tx: Tx, text: str, to: str | None) -> int:
-    """Delete an alias's rows; return how many.  Raises StoreError when there were none."""
-    address = address_of(text)
-    if to is None:
-        gone = tx.execute("DELETE FROM alias WHERE address = ?", (address.key,))
-    else:
-        target = address_of(to)
-        gone = tx.execute(
-            "DELETE FROM alias WHERE address = ? AND target IN (?, ?)", (address.key, target.key, str(target))
-        )
-    if not gone:
-        raise StoreError(f"There is no alias {address.key}" + (f" that leads to {escape(to, 100)}" if to else ""))
-    _stamp(tx, address.domain)
-    return gone

@@ -9,10 +9,10 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from netsvc.interfaces import ISite
-from netsvc.records import StoreError
 from netsvc.settings import SiteSettings
-from netsvc.store import directoryrows, sitetoml
-from netsvc.store.resolving import LOCAL, POSTMASTER
+from netsvc.store import aliasrows, sitetoml
+from netsvc.store.resolving import LOCAL
+from netsvc.store.seeding import COMMITTED, seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 2.0
 """How often another node's changes are looked for."""
-COMMITTED = 1
-SEEDED_BY = "netsvc"
 
 
 @implementer(ISite)
@@ -81,7 +79,7 @@ class Site:
         def load(made: bool) -> Deferred[bool]:
             return self.load().addCallback(lambda _: made)
 
-        return self._engine.write(lambda tx: _seed(tx, settings, numbers)).addCallback(load)
+        return self._engine.write(lambda tx: seed(tx, settings, numbers)).addCallback(load)
 
     def export(self) -> Deferred[str]:
         """Return the whole site as TOML."""
@@ -100,55 +98,17 @@ def _newest(tx: Tx, known: int) -> tuple[int, SiteSettings] | None:
 
 def _whole(tx: Tx) -> SiteSettings:
     found = _newest(tx, 0)
+    settings = found[1] if found else SiteSettings()
     aliases: dict[str, tuple[str, ...]] = {}
-    for row in directoryrows.aliases(tx):
+    for row in aliasrows.aliases(tx):
         aliases[row["address"]] = tuple(row["targets"])
+    boxes = tx.rows("SELECT address, quota_bytes, quota_msgs FROM mailbox ORDER BY address")
     return replace(
-        found[1] if found else SiteSettings(),
+        settings,
         domains=tuple(row[0] for row in tx.rows("SELECT name FROM domain WHERE kind = ? ORDER BY name", (LOCAL,))),
-        mailboxes=tuple(row[0] for row in tx.rows("SELECT address FROM mailbox ORDER BY address")),
+        domain_aliases=dict(aliasrows.other_names(tx)),
+        catchalls=dict(aliasrows.catchalls(tx)),
+        mailboxes=tuple(row[0] for row in boxes),
+        mailbox_quotas={row[0]: (row[1], row[2]) for row in boxes if row[1:] != settings.quota_of(row[0])},
         aliases=aliases,
     )
-
-
-def _seed(tx: Tx, settings: SiteSettings, numbers: list[int]) -> bool:
-    if tx.value("SELECT 1 FROM site_rev LIMIT 1") or tx.value("SELECT 1 FROM domain LIMIT 1"):
-        return False
-    domains = list(dict.fromkeys(directoryrows.domain_of(name) for name in settings.domains))
-    for name in domains:
-        directoryrows.add_domain(tx, name)
-    for number, address in zip(numbers, settings.mailboxes, strict=False):
-        directoryrows.create_mailbox(tx, number, address, 0)
-    for address, targets in settings.aliases.items():
-        _seed_alias(tx, address, targets, domains)
-    _seed_postmaster(tx, settings, domains, numbers[-1])
-    for pattern, target in settings.routes.items():
-        tx.execute("INSERT INTO route (pattern, target) VALUES (?, ?)", (pattern, target))
-    tx.execute(
-        "INSERT INTO site_rev (rev, at, actor, comment, body, state) VALUES (1, ?, ?, ?, ?, ?)",
-        (tx.now, SEEDED_BY, "first start", sitetoml.to_json(settings), COMMITTED),
-    )
-    return True
-
-
-def _seed_alias(tx: Tx, text: str, targets: tuple[str, ...], domains: list[str]) -> None:
-    """Insert an alias; unlike an operator's, its targets may come later or be aliases of each other."""
-    address = directoryrows.address_of(text)
-    if address.domain not in domains:
-        raise StoreError(f"{address.domain}, of the alias {address.key}, is not one of the site's domains")
-    for to in targets:
-        target = directoryrows.address_of(to)
-        stored = target.key if target.domain in domains else str(target)
-        tx.execute("INSERT INTO alias (address, target) VALUES (?, ?) ON CONFLICT DO NOTHING", (address.key, stored))
-
-
-def _seed_postmaster(tx: Tx, settings: SiteSettings, domains: list[str], number: int) -> None:
-    """Every site reads its postmaster's mail (RFC 5321 4.5.1): its own mailbox, else the first one there is."""
-    names = {directoryrows.address_of(text).local.lower() for text in (*settings.mailboxes, *settings.aliases)}
-    if not domains or POSTMASTER in names:
-        return
-    address = f"{POSTMASTER}@{domains[0]}"
-    if settings.mailboxes:
-        directoryrows.add_alias(tx, address, settings.mailboxes[0])
-    else:
-        directoryrows.create_mailbox(tx, number, address, 0)

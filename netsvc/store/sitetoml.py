@@ -11,7 +11,7 @@ from netsvc.settings import DeliverySettings, SiteSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_ELSEWHERE = frozenset({"domains", "mailboxes", "aliases", "routes"})
+_ELSEWHERE = frozenset({"domains", "mailboxes", "aliases", "routes", "domain_aliases", "catchalls", "mailbox_quotas"})
 """Settings that have tables of their own."""
 _DURATIONS = frozenset({"retry", "expire", "warn"})
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
@@ -52,6 +52,15 @@ def to_toml(settings: SiteSettings) -> str:
         values = getattr(settings, name)
         if values:
             lines.append(f"{name} = {_list(values)}")
+    if settings.subaddress != SiteSettings().subaddress:
+        lines.append(f"subaddress = {quoted(settings.subaddress)}")
+    lines += _table("domain_aliases", {name: quoted(same_as) for name, same_as in settings.domain_aliases.items()})
+    lines += _table("catchalls", {name: quoted(target) for name, target in settings.catchalls.items()})
+    lines += _table("quotas", _quota(settings.quota), bare=True)
+    quotas = {
+        name: ", ".join(f"{k} = {v}" for k, v in _quota(of).items()) for name, of in settings.mailbox_quotas.items()
+    }
+    lines += _table("quotas.mailboxes", {name: f"{{ {words} }}" if words else "0" for name, words in quotas.items()})
     lines += _table("aliases", {key: _list(targets) for key, targets in settings.aliases.items()})
     lines += _table("routes", {pattern: quoted(target) for pattern, target in settings.routes.items()})
     usual = DeliverySettings()
@@ -65,6 +74,10 @@ def to_toml(settings: SiteSettings) -> str:
         rows = {key: _value(value, duration=False) for key, value in settings.policies[name].items()}
         lines += _table(f"policies.{name}", rows, bare=True)
     return "\n".join(lines) + "\n"
+
+
+def _quota(of: tuple[int, int]) -> dict[str, str]:
+    return {name: str(most) for name, most in zip(("bytes", "messages"), of, strict=True) if most}
 
 
 def _table(name: str, rows: Mapping[str, str], *, bare: bool = False) -> list[str]:

@@ -106,6 +106,7 @@ class Store:
         self.door_rules = DoorRules(engine)
         self.audit = Audit(engine, audit_file)
         self.site = Site(engine, reactor)
+        self.site.watch(lambda settings: self.directory.divide(settings.subaddress))
         self.beats: Beats | None = None
         self.upkeep: Upkeep | None = None
 

@@ -63,27 +63,32 @@ def test_aliases_are_followed_without_doubles_or_loops(desk, house):
         ("team@example.org", "Carol@Away.example"),
         ("all@example.org", "team@example.org"),
         ("all@example.org", "bob@example.org"),
-        ("team@example.org", "all@example.org"),
     ):
         house.run(desk.add_alias(address, target))
+    house.execute("INSERT INTO alias (address, target) VALUES ('team@example.org', 'all@example.org')")
     found = ask(house, desk, "ALL@example.org")
     assert sorted(ref.address for ref in found.mailboxes) == ["alice@example.org", "bob@example.org"]
     assert found.forwards == ("Carol@away.example",)
     assert house.run(desk.aliases())[0] == {
+        "kind": "alias",
         "address": "all@example.org",
         "targets": ["bob@example.org", "team@example.org"],
     }
-    assert house.run(desk.domains()) == [{"domain": "example.org", "mailboxes": 2, "aliases": 2}]
+    assert house.run(desk.domains()) == [
+        {"domain": "example.org", "alias_of": None, "catchall": None, "mailboxes": 2, "aliases": 2}
+    ]
 
 
 def test_ten_levels_of_aliases_and_no_more(desk, house):
     before = "alice@example.org"
-    for level in range(1, 13):
+    for level in range(1, 11):
         address = f"l{level}@example.org"
         house.run(desk.add_alias(address, before))
         before = address
     assert boxes(house, desk, "l10@example.org") == ["alice@example.org"]
-    assert not ask(house, desk, "l11@example.org").known
+    assert "more than 10 aliases away" in refused_with(house, desk.add_alias("l11@example.org", before))
+    house.execute("INSERT INTO alias (address, target) VALUES ('l11@example.org', 'l10@example.org')")
+    assert ask(house, desk, "l11@example.org") == Resolution(local=True, fault="deep")
 
 
 def test_the_postmaster_always_resolves(desk, house):
