@@ -9,10 +9,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from netsvc.config.tls import TlsPair
 
@@ -57,7 +59,7 @@ def load_pair(wanted: TlsPair) -> Pair:
     key = _key(wanted.key)
     leaf = chain[0]
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if leaf.public_key().public_bytes(*form) != key.to_cryptography_key().public_key().public_bytes(*form):
+    if leaf.public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
         raise CertificateError(
             f"{wanted.key}: is not the key of the first certificate in {wanted.certificate}; "
             f"name the key it was made with, and put the server's own certificate first"
@@ -97,15 +99,15 @@ def _certificates(path: Path) -> list[x509.Certificate]:
         raise CertificateError(f"{path}: holds a certificate that cannot be read: {error}") from None
 
 
-def _key(path: Path) -> crypto.PKey:
+def _key(path: Path) -> PrivateKeyTypes:
     data = _read(path)
     if b"PRIVATE KEY-----" not in data:
         raise CertificateError(f"{path}: holds no private key; name the file with the key")
     try:
-        return crypto.PKey.from_cryptography_key(load_pem_private_key(data, None))  # type: ignore[arg-type] # others fail
+        return load_pem_private_key(data, None)
     except TypeError:
         raise CertificateError(
-            f"{path}: the key is encrypted, or of a kind that TLS does not use; nobody can be asked for its password "
+            f"{path}: the key is encrypted, and nobody can be asked for its password "
             f"when the service starts: store it without one, readable by the service alone"
         ) from None
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -124,7 +126,7 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return tuple(found or common)
 
 
-def _context(chain: list[x509.Certificate], key: crypto.PKey, wanted: TlsPair) -> SSL.Context:
+def _context(chain: list[x509.Certificate], key: PrivateKeyTypes, wanted: TlsPair) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
@@ -135,8 +137,10 @@ def _context(chain: list[x509.Certificate], key: crypto.PKey, wanted: TlsPair) -
         context.use_certificate(chain[0])
         for certificate in chain[1:]:
             context.add_extra_chain_cert(certificate)
-        context.use_privatekey(key)
+        context.use_privatekey(key)  # type: ignore[arg-type] # kinds TLS does not use raise TypeError
         context.check_privatekey()
+    except TypeError:
+        raise CertificateError(f"{wanted.key}: is of a kind that TLS does not use; make an EC or RSA key") from None
     except SSL.Error as error:
         raise CertificateError(f"{wanted.certificate}: cannot be used for TLS: {_reason(error)}") from None
     return context

@@ -21,11 +21,12 @@ CLEARTEXT: Final = "allow_cleartext_from"
 """The key by which a plugin says that passwords cross its connections: then clear text is for this host only (S1)."""
 
 LATER: Final = {
-    "tls": Later("TLS on a listener", "none"),
-    "auth": Later("AUTH on a listener", "off"),
-    "proxy_from": Later("the PROXY protocol", []),
+    "tls": Later("TLS with this protocol", "none"),
+    "auth": Later("AUTH with this protocol", "off"),
+    "proxy_from": Later("the PROXY protocol with this protocol", []),
 }
-_LATER_CHOICES: Final = {("service", "submission"), ("service", "lmtp")}
+_NETWORKS: Final = {CLEARTEXT, "proxy_from", "xclient_from"}
+_LATER_CHOICES: Final = {("service", "lmtp")}
 _PROTOCOLS: Final = {"console": "telnet", "submission": "smtp", "mx": "smtp"}
 
 
@@ -74,7 +75,8 @@ def read_listener(
     except ValueFaultError as fault:
         complaints.add(("listeners", name, "endpoint"), fault.text, fault.remedy, where)
         return None
-    if CLEARTEXT in settings and not checked.is_local and not settings[CLEARTEXT] and checked.kind != "systemd":
+    clear = CLEARTEXT in settings and settings.get("tls") != "implicit"
+    if clear and not checked.is_local and not settings[CLEARTEXT] and checked.kind != "systemd":
         complaints.add(
             ("listeners", name, "endpoint"),
             f"{quote(checked.text)} can be reached from elsewhere, and passwords would cross the network in clear text",
@@ -92,7 +94,7 @@ def _take(reader: TableReader, setting: Setting) -> Any:
 
 def _reader_of(setting: Setting) -> Callable[[object], Any]:
     """Return what checks a value against ``setting``."""
-    read = setting_reader(setting, values.network if setting.name == CLEARTEXT else values.filled)
+    read = setting_reader(setting, values.network if setting.name in _NETWORKS else values.filled)
 
     def checked(value: object) -> Any:
         if isinstance(value, str) and (setting.name, value) in _LATER_CHOICES:

@@ -74,8 +74,8 @@ def _pair(reader: TableReader, name: str, folder: Path) -> TlsPair | None:
             reader.complain(key, "is missing", f"name {what} (PEM)")
     if not all(paths.values()):
         return None
-    certificate, key = (Path(os.path.normpath(folder / path)) for path in paths.values())
-    return TlsPair(name, certificate, key)
+    certificate, own_key = (Path(os.path.normpath(folder / path)) for path in paths.values())
+    return TlsPair(name, certificate, own_key)
 
 
 def check_security(complaints: Complaints, listeners: list[ListenerConfig], *, has_tls: bool) -> None:

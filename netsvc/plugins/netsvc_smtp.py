@@ -36,6 +36,26 @@ class SmtpMaker:
             help="what the listener is for: mail between servers, from users, or local delivery",
         ),
         Setting(
+            "tls",
+            "choice",
+            "none",
+            choices=("none", "starttls", "implicit"),
+            help="TLS: none, after the command STARTTLS, or from the first octet on (port 465)",
+        ),
+        Setting(
+            "auth",
+            "choice",
+            "usual",
+            choices=("usual", "off", "optional", "required"),
+            help="who may log in, or must before MAIL; usual: required on submission listeners, off on others",
+        ),
+        Setting(
+            "allow_cleartext_auth",
+            "bool",
+            default=False,
+            help="whether clients on this host may log in outside TLS; for a listener on loopback only",
+        ),
+        Setting(
             "bare_newline",
             "choice",
             "reject",
@@ -64,7 +84,7 @@ class SmtpMaker:
             "int",
             0,
             high=1_000_000,
-            help="sessions at a time; 0: as many as open files allow, less 200",
+            help="sessions at a time on this listener; 0: what all SMTP listeners share, open files less 200",
         ),
         Setting(
             "command_timeout",
@@ -78,11 +98,23 @@ class SmtpMaker:
         Setting(
             "data_timeout",
             "duration",
-            5 * _MINUTE,
+            _MINUTE,
             unit="ms",
             low=1000,
             high=_HOUR,
-            help="how long a stretch of content may take",
+            help="how long content may come in by less than 500 octets a second",
+        ),
+        Setting(
+            "proxy_from",
+            "list",
+            (),
+            help="networks of proxies that say by the PROXY protocol, version 1 or 2, who the client is; they must",
+        ),
+        Setting(
+            "xclient_from",
+            "list",
+            (),
+            help="networks of test peers that may say by XCLIENT that they are somebody else",
         ),
         Setting(
             "grace",
@@ -103,7 +135,7 @@ class SmtpMaker:
         for name in ("command_timeout", "data_timeout", "grace"):
             chosen[name] = settings[name] / 1000  # the door counts seconds
         own = SmtpListenerSettings(hostname=house.hostname, **chosen)
-        factory: IProtocolFactory = SmtpFactory(house.mailbox_service, own, house.logbook, house.clock)
+        factory: IProtocolFactory = SmtpFactory(house.mailbox_service, own, house.logbook, house.clock, house.slots)
         return factory
 
 
