@@ -1,4 +1,4 @@
-"""Addresses as RFC 5321 4.1.2 writes them, in ASCII.
+"""Addresses as RFC 5321 4.1.2 writes them, and, where SMTPUTF8 was asked for, RFC 6531 3.3.
 
 An ``Address`` keeps its local part as given (in its shortest written form) and
 its domain in lower case.  The null reverse-path ``<>`` is ``NULL``; the bare
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from typing import NamedTuple
+
+from netsvc.mail.escape import escape
 
 MAX_LOCAL = 64
 MAX_DOMAIN = 255
@@ -21,6 +24,7 @@ _DOMAIN_CHARACTERS = re.compile(r"[a-z0-9.-]+\Z")
 _DOT_ATOM_CHARACTERS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+\Z")
 _QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"')
 _ESCAPE = re.compile(r"\\(.)")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 class AddressError(ValueError):
@@ -39,8 +43,9 @@ class Address(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The text local mailboxes and aliases are matched by: all lower case."""
-        return str(self).lower()
+        """The text local mailboxes and aliases are matched by: all lower case, beyond ASCII in NFC."""
+        text = str(self)
+        return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).lower()
 
 
 NULL = Address("", "")
@@ -83,14 +88,23 @@ def _literal(text: str) -> str:
         raise AddressError("the address literal is neither IPv4 nor IPv6") from None
 
 
-def parse_local(text: str) -> str:
-    """Return the local part in its shortest written form.  Raises AddressError."""
-    if len(text) > MAX_LOCAL:
+def parse_local(text: str, *, utf8: bool = False) -> str:
+    """Return the local part in its shortest written form.  Raises AddressError.
+
+    With ``utf8`` characters beyond ASCII count as letters (RFC 6531 3.3), but for those that do not show.
+    """
+    if len(text) > MAX_LOCAL or (utf8 and len(_octets(text)) > MAX_LOCAL):
         raise AddressError(f"the local part is longer than {MAX_LOCAL} octets")
+    if not text.isascii():
+        if not utf8:
+            raise AddressError("the local part is not ASCII")
+        if not text.isprintable() or escape(text) != text:
+            raise AddressError("the local part has characters that do not show")
     if _is_dot_atom(text):
         return text
-    match = _QUOTED.match(text)
-    if match is None or match.end() != len(text):
+    plain = text if text.isascii() else _as_letters(text)
+    match = _QUOTED.match(plain)
+    if match is None or match.end() != len(plain):
         raise AddressError("the local part is neither a dot-string nor a quoted string")
     inside = _ESCAPE.sub(r"\1", text[1:-1])
     if _is_dot_atom(inside):
@@ -99,33 +113,43 @@ def parse_local(text: str) -> str:
 
 
 def _is_dot_atom(text: str) -> bool:
-    return bool(text and _DOT_ATOM_CHARACTERS.match(text) and text[0] != "." and text[-1] != "." and ".." not in text)
+    plain = text if text.isascii() else _as_letters(text)
+    return bool(
+        text and _DOT_ATOM_CHARACTERS.match(plain) and text[0] != "." and text[-1] != "." and ".." not in text
+    )
+
+
+def _as_letters(text: str) -> str:
+    """Return ``text``, as long as it is, with a letter for each character beyond ASCII."""
+    return _BEYOND_ASCII.sub(lambda match: "x" * len(match[0]), text)
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def split_address(text: str) -> tuple[str, str]:
     """Return (local part, domain) as written; the domain is empty where no ``@`` divides them."""
     if text.startswith('"'):
-        match = _QUOTED.match(text)
+        match = _QUOTED.match(text if text.isascii() else _as_letters(text))
         if match is None:
             raise AddressError("the quoted local part does not end")
         rest = text[match.end() :]
         if rest and not rest.startswith("@"):
             raise AddressError("after the quoted local part comes @")
-        return match[0], rest[1:]
+        return text[: match.end()], rest[1:]
     local, _, domain = text.partition("@")
     return local, domain
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, *, utf8: bool = False) -> Address:
     """Return the address ``local@domain``.  Raises AddressError.
 
-    ASCII in the local part only; source routes, comments and display names are refused.
+    The local part is ASCII unless ``utf8`` (RFC 6531); source routes, comments and display names are refused.
     """
-    if len(text) > MAX_PATH - 2:
+    if len(text) > MAX_PATH - 2 or (utf8 and len(_octets(text)) > MAX_PATH - 2):
         raise AddressError(f"the path is longer than {MAX_PATH} octets")
     local, domain = split_address(text)
     if not domain:
         raise AddressError("an address is local-part@domain")
-    if not local.isascii():
-        raise AddressError("the local part is not ASCII")
-    return Address(parse_local(local), parse_domain(domain))
+    return Address(parse_local(local, utf8=utf8), parse_domain(domain))

@@ -18,9 +18,11 @@ class SessionFacts:
     protocol and cipher or "", ``user`` the authenticated name or "", ``loopback``
     whether the peer is this host, ``proxy`` the address it was passed on by or "".
     ``id`` is the session id in logs, ``S`` and a number.
-    ``sender`` is the reverse-path of the transaction under way, or the one last asked about.
+    ``sender`` is the reverse-path of the transaction under way, or the one last asked about, ``declared`` its
+    SIZE= (0: none), ``expanded`` how many mailboxes and addresses its aliases stand for so far.
     ``standing`` is what policies want kept with all mail of the session, ``marks`` with
-    that of this transaction; ``early``: the client spoke before it was greeted.
+    that of this transaction; ``early``: the client spoke before it was greeted;
+    ``rdns`` is the name of its address, where that leads back to it and was looked up.
     """
 
     id: str
@@ -37,9 +39,12 @@ class SessionFacts:
     max_message_size: int = 0
     proxy: str = ""
     sender: Address = NULL
+    declared: int = 0
+    expanded: int = 0
     standing: Marks = UNMARKED
     marks: Marks = UNMARKED
     early: bool = False
+    rdns: str = ""
 
 
 RET_FULL, RET_HDRS = 1, 2

@@ -196,5 +196,6 @@ Event = (
     | DataRequested
     | ContentReceived
     | ContentEnded
+    | ContentDropped
     | SessionEnded
 )

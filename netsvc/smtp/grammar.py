@@ -75,6 +75,7 @@ _USAGE = {
 _UNPRINTABLE = {"MAIL": BAD_SENDER.fill(why=_CONTROL), "RCPT": BAD_RECIPIENT.fill(why=_CONTROL)}
 _UNPRINTABLE_ELSEWHERE = BAD_ARGUMENT.fill(why=_CONTROL)
 _NOT_ASCII = BAD_ARGUMENT.fill(why="the command is not ASCII")
+_BAD_OCTETS = BAD_UTF8.fill(why="it is not UTF-8")
 _WITH_PATH = frozenset(_UNPRINTABLE)
 
 
@@ -96,7 +97,7 @@ def split(line: bytes) -> tuple[str, str]:
         try:
             argument = line[len(verb) + 1 :].decode("utf-8")
         except UnicodeDecodeError:
-            raise CommandError(BAD_UTF8) from None
+            raise CommandError(_BAD_OCTETS) from None
     return verb, argument.rstrip(" ")
 
 
@@ -210,7 +211,7 @@ def _parsed(parse: Callable[[str], Address], text: str, refusal: Reply) -> Addre
     try:
         return parse(text)
     except AddressError as e:
-        raise CommandError(refusal.fill(why=e)) from None
+        raise CommandError((refusal if text.isascii() else BAD_UTF8).fill(why=e)) from None
 
 
 def _reverse_path(text: str) -> Address:

@@ -64,12 +64,22 @@ class LineBuffer:
             raise LineTooLongError
         return self._data[start:end]
 
-    def take(self) -> bytes:
-        """Return all that waits, and be empty."""
+    def take(self, most: int = 0) -> bytes:
+        """Return what waits, at most ``most`` octets of it, and forget that; 0: all.
+
+        Less than ``most`` may be given though more waits: nothing is copied to join it.
+        """
+        if most and len(self._data) - self._position > most:
+            start = self._position
+            self._position += most
+            return self._data[start : self._position]
         data = self._data[self._position :] if self._position else self._data
-        if self._behind:
+        self._position = 0
+        if self._behind and not most:
             data = b"".join([data, *self._behind])
             self._behind.clear()
+        elif self._behind:
+            self._data = self._behind.pop(0)
+            return data or self.take(most)
         self._data = b""
-        self._position = 0
         return data

@@ -13,16 +13,18 @@ content is cut), replies and content are the same.  Nothing received raises.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 from netsvc.mail import reply as r
-from netsvc.mail.address import NULL, Address
+from netsvc.mail.address import NULL
+from netsvc.mail.envelope import NO_WISHES, Recipient
 from netsvc.smtp import grammar, security, states, xclient
+from netsvc.smtp.contents import Contents
 from netsvc.smtp.events import (
     FLUSH,
     NEED_DATA,
     PAUSED,
+    ContentDropped,
     ContentEnded,
     ContentReceived,
     DataRequested,
@@ -39,7 +41,13 @@ from netsvc.smtp.lines import LineBuffer, LineTooLongError
 from netsvc.smtp.masking import hide_secret
 from netsvc.smtp.security import NOTHING, Offer
 from netsvc.smtp.states import State
-from netsvc.smtp.transparency import BARE_NEWLINE_CHOICES, REJECT, ContentReceiver
+from netsvc.smtp.transparency import ContentReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netsvc.smtp.chunking import ChunkGiven, Chunks
+    from netsvc.smtp.terms import Terms
 
 _WIRE = {id(row): bytes(row) for row in r.TABLE.values()}
 """The wire form of the table's rows; they live as long as the process, so that an id means one row."""
@@ -50,83 +58,41 @@ INJECTION = "data after STARTTLS"
 _MANY = 100
 """Replies kept before the next command is read."""
 
+_NEEDS_CHUNKS = r.BAD_SEQUENCE.fill(why="BINARYMIME content comes with BDAT")
+
+_TOLD = frozenset({Pause, ContentReceived, ContentDropped})
+"""What needs no answer."""
+
 _SELF_ANSWERED = {"NOOP": bytes(r.OK), "VRFY": bytes(r.CANNOT_VERIFY), "HELP": bytes(r.HELP)}
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a listener offers its clients.  Sizes in octets; ``max_message_size`` 0 for none."""
-
-    hostname: str
-    max_message_size: int = 0
-    max_recipients: int = 1000
-    max_errors: int = 20
-    bare_newline: str = REJECT
-    xclient: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what no session could keep."""
-        if self.bare_newline not in BARE_NEWLINE_CHOICES:
-            raise ValueError(f"bare_newline is one of {', '.join(BARE_NEWLINE_CHOICES)}")
-        if self.max_message_size < 0 or self.max_recipients < 1 or self.max_errors < 1:
-            raise ValueError("a limit is positive")
-
-    @cached_property
-    def greeting(self) -> bytes:
-        """The reply to a connection."""
-        return bytes(r.GREETING.fill(hostname=self.hostname))
-
-    @cached_property
-    def bye(self) -> bytes:
-        """The reply to QUIT."""
-        return bytes(r.BYE.fill(hostname=self.hostname))
-
-    @cached_property
-    def hello(self) -> bytes:
-        """The reply to HELO."""
-        return bytes(r.HELLO.fill(hostname=self.hostname))
-
-    @cached_property
-    def extended_hello(self) -> bytes:
-        """The reply to EHLO: the name and the extensions (RFC 1870, 2034, 2920, 6152)."""
-        first = r.HELLO.fill(hostname=self.hostname)
-        size = f"SIZE {self.max_message_size}"
-        offered = ("PIPELINING", size, "8BITMIME", "ENHANCEDSTATUSCODES", *([xclient.KEYWORD] if self.xclient else []))
-        return bytes(r.Reply(first.code, "", (*first.lines, *offered)))
 
 
 class AnswerError(Exception):
     """``send`` was called though no event asks, or with a reply that is no answer to it."""
 
 
-class ServerSession:
+class ServerSession(Contents):
     """One client's dialogue.
 
-    ``reverse_path``, ``size``, ``body`` and ``recipients`` are those of the transaction under way; ``commands`` and
-    ``errors`` count what came and what was wrong with it; ``heard`` gathers command lines for ``take_heard``;
+    ``reverse_path``, ``size``, ``body``, ``wishes`` and ``recipients`` are those of the transaction under way;
+    ``commands`` and ``errors`` count what came and what was wrong with it, ``messages`` the transactions; ``heard``
+    gathers command lines for ``take_heard``;
     ``bare_newline`` tells whether any content held one.
     """
 
     __slots__ = (
         "_asked",
-        "_content",
         "_ending",
         "_exchange",
-        "_lines",
-        "_out",
         "_refused",
         "authenticated",
-        "bare_newline",
-        "body",
         "commands",
         "errors",
         "heard",
+        "messages",
         "offer",
-        "recipients",
         "reverse_path",
         "size",
-        "state",
-        "terms",
+        "wishes",
     )
 
     def __init__(self, terms: Terms, offer: Offer = NOTHING) -> None:
@@ -137,15 +103,18 @@ class ServerSession:
         self._exchange = False  # the next line is a response within AUTH
         self.state = State.CONNECTED
         self.reverse_path = NULL
-        self.recipients: list[Address] = []
+        self.recipients: list[Recipient] = []
         self.size = 0
         self.body = "7BIT"
+        self.wishes = NO_WISHES
+        self.messages = 0  # transactions begun
         self.commands = 0
         self.errors = 0
         self.heard: list[bytes] = []
         self.bare_newline = False
         self._asked: Event | None = None
-        self._content: ContentReceiver | None = None
+        self._content: ContentReceiver | Chunks | None = None
+        self._chunks: Chunks | None = None  # of the transaction under way, from the first BDAT on
         self._ending = ""
         self._lines = LineBuffer()
         self._out = [terms.greeting]
@@ -194,9 +163,7 @@ class ServerSession:
         """Return the next event, or why there is none now."""
         if self._asked is not None:
             return PAUSED
-        if self._content is not None:
-            return self._next_content(self._content)
-        event: Event | None = None
+        event = None if self._content is None else self._next_content(self._content)
         while event is None:
             if self._ending:
                 event = SessionEnded(self._ending)
@@ -209,6 +176,8 @@ class ServerSession:
                 if line is None:
                     return NEED_DATA
                 event = security.answered(line) if self._exchange else self._command(line)
+                if event is None and self._content is not None:  # a chunk about which nobody is asked
+                    event = self._next_content(self._content)
             except CommandError as e:
                 self._exchange = False
                 self._err(e.reply)
@@ -217,7 +186,8 @@ class ServerSession:
                 self.heard.append(b"(a line too long)")
                 self._err(r.AUTH_LINE_TOO_LONG if self._exchange else r.LINE_TOO_LONG)
                 self._exchange = False
-        self._asked = event
+        if type(event) not in _TOLD:
+            self._asked = cast("Event", event)
         return event
 
     def send(self, reply: r.Reply) -> None:
@@ -235,13 +205,15 @@ class ServerSession:
             self._end(INJECTION)
             return
         if code < 400 and isinstance(asked, Greeted):
-            terms = self.terms
-            if not asked.extended:
-                self._out.append(terms.hello)
-            elif self.offer is NOTHING:
-                self._out.append(terms.extended_hello)
-            else:
-                self._out.append(security.extended_hello(terms.extended_hello, self.offer))
+            hello = self.terms.extended_hello(tls=self.offer.tls) if asked.extended else self.terms.hello
+            if asked.extended and self.offer is not NOTHING:
+                hello = security.extended_hello(hello, self.offer)
+            self._out.append(hello)
+        elif kind is DataRequested and self._chunks is not None and code != 421:
+            self._begin_chunks(self._chunks, reply)
+            return
+        elif kind is ContentEnded and self.terms.lmtp and code != 421:
+            self._out.append((_WIRE.get(id(reply)) or bytes(reply)) * len(self.recipients))
         else:
             self._out.append(_WIRE.get(id(reply)) or bytes(reply))
         if code == 421:
@@ -252,6 +224,14 @@ class ServerSession:
             self._accepted(asked)
         elif kind is RecipientGiven:
             self._refused = True
+
+    def send_each(self, replies: Sequence[r.Reply]) -> None:
+        """Answer ContentEnded with one reply a recipient, as LMTP has it (RFC 2033 4.2).  Raises AnswerError."""
+        if not isinstance(self._asked, ContentEnded) or len(replies) != len(self.recipients):
+            raise AnswerError("one reply a recipient answers the end of content")
+        self._out.append(b"".join([bytes(reply) for reply in replies]))
+        self._accepted(self._asked)
+        self._asked = None
 
     def secured(self, offer: Offer) -> None:
         """Begin anew inside TLS, where ``offer`` holds; what the client said before is forgotten."""
@@ -277,9 +257,12 @@ class ServerSession:
             self.heard[-1] = hide_secret(line)
         refused = states.REFUSED[self.state].get(verb)
         if refused is not None:
-            if verb == "DATA" and self._refused:
-                refused = r.NO_VALID_RECIPIENTS
-            raise CommandError(refused)
+            if self._refused and not self.terms.lmtp and verb in {"DATA", "BDAT"}:
+                refused = r.NO_VALID_RECIPIENTS  # LMTP says 503 (RFC 2033 4.2)
+            if verb != "BDAT":
+                raise CommandError(refused)
+        if verb == "BDAT":
+            return self._chunk(cast("ChunkGiven | None", event), refused)
         if event is None:
             if verb == "XCLIENT" and self.terms.xclient:
                 if self.state in states.UNDER_WAY:
@@ -287,13 +270,35 @@ class ServerSession:
                 return xclient.parse(line)
             if verb in security.VERBS:
                 return security.parse(verb, line, security.Standing(self.state, self.offer, self.authenticated))
+            dropped = self._chunks is not None and verb == "RSET"
             self._simple(verb)
-        elif verb == "MAIL":
-            if self.offer.demand is not None and not self.authenticated:
-                raise CommandError(self.offer.demand)
-            self._check_size(event)
-        elif verb == "RCPT" and len(self.recipients) >= self.terms.max_recipients:
-            self._out.append(_WIRE[id(r.TOO_MANY_RECIPIENTS)])
+            return ContentDropped() if dropped else None
+        if isinstance(event, RecipientGiven):
+            if event.beyond_ascii and not self.wishes.utf8:
+                raise CommandError(r.NEEDS_SMTPUTF8)
+            if len(self.recipients) >= self.terms.max_recipients:
+                self._out.append(_WIRE[id(r.TOO_MANY_RECIPIENTS)])
+                return None
+        elif isinstance(event, SenderGiven):
+            return self._mail(event)
+        elif verb == "DATA" and self.body == "BINARYMIME":
+            raise CommandError(_NEEDS_CHUNKS)
+        elif verb in grammar.HELLOS and (verb == "LHLO") != self.terms.lmtp:
+            raise CommandError(r.NOT_IMPLEMENTED if verb == "LHLO" else r.UNKNOWN_COMMAND)
+        return event  # type: ignore[return-value] # ChunkGiven is BDAT's alone
+
+    def _mail(self, event: SenderGiven) -> Event | None:
+        """Return the event when a MAIL may be asked about, None when the session ends.  Raises CommandError."""
+        offer, terms = self.offer, self.terms
+        if offer.demand is not None and not self.authenticated:
+            raise CommandError(offer.demand)
+        if event.params:
+            objection = terms.objection(event.size, event.wishes, tls=offer.tls, authenticated=self.authenticated)
+            if objection is not None:
+                raise CommandError(objection)
+        if terms.max_messages and self.messages >= terms.max_messages:
+            self._out.append(bytes(r.TOO_MANY_MESSAGES.fill(hostname=terms.hostname)))
+            self._end("too many messages")
             return None
         return event
 
@@ -315,32 +320,12 @@ class ServerSession:
             known = verb in grammar.VERBS or verb in grammar.NOT_OFFERED
             raise CommandError(r.NOT_IMPLEMENTED if known else r.UNKNOWN_COMMAND)
 
-    def _check_size(self, event: Event) -> None:
-        limit = self.terms.max_message_size
-        if limit and isinstance(event, SenderGiven) and event.size > limit:
-            raise CommandError(r.MESSAGE_TOO_LARGE.fill(limit=limit))
-
-    def _next_content(self, content: ContentReceiver) -> Event | Pause:
-        if not content.ended:
-            data, rest = content.receive(self._lines.take())
-            if rest:
-                self._lines.push(rest)  # at once: what is received from now on comes behind it
-            if data:
-                return ContentReceived(data)
-            if not content.ended:
-                return NEED_DATA
-        self._content = None
-        self.state = State.COMMIT
-        self.bare_newline = self.bare_newline or content.bare_newline
-        self._asked = ContentEnded(content.size, content.fault)
-        return self._asked
-
     # What answers change.
 
     def _accepted(self, asked: Event) -> None:
         state = states.ACCEPTED[type(asked)]
         if isinstance(asked, RecipientGiven):
-            self.recipients.append(asked.path)
+            self.recipients.append(Recipient(asked.path, asked.orcpt, asked.notify))
             self.state = state
         elif isinstance(asked, DataRequested):
             self._content = ContentReceiver(self.terms.max_message_size, self.terms.bare_newline)
@@ -349,6 +334,8 @@ class ServerSession:
             self._reset(state)
             if isinstance(asked, SenderGiven):
                 self.reverse_path, self.size, self.body = asked.path, asked.size, asked.body
+                self.wishes = asked.wishes
+                self.messages += 1
 
     def _settle(self, kind: type[Event], code: int) -> None:
         """Act on the answer to STARTTLS or within AUTH."""
@@ -365,7 +352,9 @@ class ServerSession:
         self.reverse_path = NULL
         self.size = 0
         self.body = "7BIT"
+        self.wishes = NO_WISHES
         self._refused = False
+        self._chunks = None
         if self.recipients:
             self.recipients = []
 

@@ -5,7 +5,8 @@ client.  EHLO or HELO leads to ``GREETED``, whatever came before it: it resets
 (RFC 5321 4.1.4).  An accepted MAIL begins a transaction (``MAIL``), the first
 accepted RCPT makes it one that can take content (``RCPT``), 354 opens the
 content (``DATA``), its end asks for a decision (``COMMIT``), and the decision,
-good or bad, leads to ``IDLE``: greeted, with no transaction.  RSET leads there
+good or bad, leads to ``IDLE``: greeted, with no transaction.  Content that comes in chunks
+is in ``DATA`` while octets of one are to come, in ``CHUNKS`` between two.  RSET leads there
 from every greeted state.  QUIT, a 421 or too many errors lead to ``CLOSED``,
 which has no way out.
 
@@ -35,6 +36,7 @@ class State(StrEnum):
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
+    CHUNKS = "bdat"
     COMMIT = "commit"
     IDLE = "idle"
     CLOSED = "closed"
@@ -45,14 +47,17 @@ _MAIL_FIRST = BAD_SEQUENCE.fill(why="send MAIL first")
 _RCPT_FIRST = BAD_SEQUENCE.fill(why="send RCPT first")
 NESTED = BAD_SEQUENCE.fill(why="a transaction is under way")
 
-_NO_TRANSACTION = {"RCPT": _MAIL_FIRST, "DATA": _MAIL_FIRST}
+_CHUNKS_BEGUN = BAD_SEQUENCE.fill(why="content has begun with BDAT")
+
+_NO_TRANSACTION = {"RCPT": _MAIL_FIRST, "DATA": _MAIL_FIRST, "BDAT": _MAIL_FIRST}
 
 REFUSED: dict[State, dict[str, Reply]] = {
-    State.CONNECTED: {"MAIL": GREET_FIRST, "RCPT": GREET_FIRST, "DATA": GREET_FIRST},
+    State.CONNECTED: dict.fromkeys(("MAIL", "RCPT", "DATA", "BDAT"), GREET_FIRST),
     State.GREETED: _NO_TRANSACTION,
     State.IDLE: _NO_TRANSACTION,
-    State.MAIL: {"MAIL": NESTED, "DATA": _RCPT_FIRST},
+    State.MAIL: {"MAIL": NESTED, "DATA": _RCPT_FIRST, "BDAT": _RCPT_FIRST},
     State.RCPT: {"MAIL": NESTED},
+    State.CHUNKS: {"MAIL": NESTED, "RCPT": _CHUNKS_BEGUN, "DATA": _CHUNKS_BEGUN},
 }
 """Commands refused in a state, with the reply; in the other states no command is read."""
 
@@ -69,5 +74,5 @@ ACCEPTED: dict[type[Event], State] = {
 AFTER_RESET: dict[State, State] = dict.fromkeys(REFUSED, State.IDLE) | {State.CONNECTED: State.CONNECTED}
 """Where RSET leads."""
 
-UNDER_WAY = frozenset({State.MAIL, State.RCPT, State.DATA, State.COMMIT})
+UNDER_WAY = frozenset({State.MAIL, State.RCPT, State.DATA, State.CHUNKS, State.COMMIT})
 """States within a transaction."""

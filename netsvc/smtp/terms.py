@@ -1,8 +1,7 @@
 """What a listener offers its clients, and the replies that say so.
 
 What EHLO (LHLO on an LMTP listener) is answered is a function of the terms and of
-where the session stands: inside TLS or not, and which mechanisms of AUTH can
-succeed there.  Each answer is made once.
+whether the session is inside TLS.  Each answer is made once.
 """
 
 from __future__ import annotations
@@ -13,18 +12,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from netsvc.mail import reply as r
+from netsvc.mail.envelope import MAX_HOLD, NO_WISHES
 from netsvc.smtp import xclient
 from netsvc.smtp.transparency import BARE_NEWLINE_CHOICES, REJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from netsvc.mail.envelope import Wishes
+
 TRANSFER, SUBMISSION, LMTP = "transfer", "submission", "lmtp"
 SERVICES = (TRANSFER, SUBMISSION, LMTP)
 """What a listener is for: mail between servers, from users, or local delivery (RFC 2033)."""
 
-MAX_HOLD = 30 * 24 * 3600
-"""Seconds for which FUTURERELEASE may hold a message (RFC 4865)."""
+MOST_HELLOS = 10
+"""Replies to EHLO that are remembered: those of FUTURERELEASE change with the day."""
 _DAY = 24 * 3600
 
 
@@ -43,8 +45,8 @@ class Terms:
     bare_newline: str = REJECT
     service: str = TRANSFER
     max_messages: int = 0
-    clock: Callable[[], float] | None = field(default=None, compare=False)
     xclient: bool = False
+    clock: Callable[[], float] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what no session could keep."""
@@ -81,37 +83,30 @@ class Terms:
         """The reply to HELO."""
         return bytes(r.HELLO.fill(hostname=self.hostname))
 
-    def extended_hello(self, *, tls: bool = False, starttls: bool = False, mechanisms: tuple[str, ...] = ()) -> bytes:
-        """Return the reply to EHLO or LHLO: the name and the extensions.
+    def extended_hello(self, *, tls: bool = False) -> bytes:
+        """Return the reply to EHLO or LHLO: the name and the extensions; ``tls``: the session is inside TLS.
 
-        ``tls``: the session is inside TLS; ``starttls``: STARTTLS would succeed now; ``mechanisms`` of AUTH that can.
+        STARTTLS and AUTH are for ``security`` to add.
         """
-        key = (tls, starttls, mechanisms, self._last_day())
+        key = (tls, self._last_day())
         known = self._hellos.get(key)
         if known is None:
-            if len(self._hellos) > 100:  # days go by
+            if len(self._hellos) > MOST_HELLOS:
                 self._hellos.clear()
-            words = self.extensions(tls=tls, starttls=starttls, mechanisms=mechanisms)
             first = r.HELLO.fill(hostname=self.hostname)
-            known = self._hellos[key] = bytes(r.Reply(first.code, "", (*first.lines, *words)))
+            known = self._hellos[key] = bytes(r.Reply(first.code, "", (*first.lines, *self.extensions(tls=tls))))
         return known
 
-    def extensions(
-        self, *, tls: bool = False, starttls: bool = False, mechanisms: tuple[str, ...] = ()
-    ) -> tuple[str, ...]:
+    def extensions(self, *, tls: bool = False) -> tuple[str, ...]:
         """Return the extensions offered, a line each, as they stand in the reply to EHLO.
 
-        RFC 2920, 1870, 6152, 2034, 3030, 6531, 3461, 9422, 3207, 4954, 8689, 4865, 2852, 6710.
+        RFC 2920, 1870, 6152, 3030, 6531, 3461, 9422, 8689, 4865, 2852, 6710, 2034.
         """
         limits = f"LIMITS RCPTMAX={self.max_recipients}"
         if self.max_messages:
             limits += f" MAILMAX={self.max_messages}"
         size = f"SIZE {self.max_message_size}"
         words = ["PIPELINING", size, "8BITMIME", "BINARYMIME", "CHUNKING", "SMTPUTF8", "DSN", limits]
-        if starttls and not tls:
-            words.append("STARTTLS")
-        if mechanisms:
-            words.append(f"AUTH {' '.join(mechanisms)}")
         if tls:
             words.append("REQUIRETLS")
         if self.submission:
@@ -122,6 +117,28 @@ class Terms:
         if self.xclient:
             words.append(xclient.KEYWORD)
         return (*words, "ENHANCEDSTATUSCODES")
+
+    def objection(self, size: int, wishes: Wishes, *, tls: bool, authenticated: bool) -> r.Reply | None:
+        """Return why a MAIL of ``size`` octets (as declared) with ``wishes`` is refused, None when it may go on."""
+        if self.max_message_size and size > self.max_message_size:
+            return r.MESSAGE_TOO_LARGE.fill(limit=self.max_message_size)
+        if wishes is NO_WISHES:
+            return None
+        if wishes.requiretls and not tls:
+            return r.UNKNOWN_PARAMETER.fill(name="REQUIRETLS")
+        held = bool(wishes.hold_for or wishes.hold_until)
+        for wished, name, offered in (
+            (held, "HOLDFOR" if wishes.hold_for else "HOLDUNTIL", self.clock is not None),
+            (wishes.by is not None, "BY", True),
+            (wishes.priority, "MT-PRIORITY", True),
+        ):
+            if wished and not (self.submission and offered):
+                return r.UNKNOWN_PARAMETER.fill(name=name)
+            if wished and not authenticated:
+                return r.NEEDS_AUTHENTICATION.fill(name=name)
+        if held and self.clock is not None and wishes.release(int(self.clock() * 1000)) is None:
+            return r.BAD_ARGUMENT.fill(why=f"a message is held for {MAX_HOLD} seconds at most")
+        return None
 
     @cached_property
     def _hellos(self) -> dict[object, bytes]:

@@ -117,14 +117,18 @@ class ContentReceiver:
         bare_cr = returns != pairs
         if not plain:
             data = data.replace(b"\r\n.", b"\r\n")
+        if self._virtual:
+            data = data[2:]
+            self._virtual = 0
+        return self._checked(data, bare_lf=bare_lf, bare_cr=bare_cr)
+
+    def _checked(self, data: bytes, *, bare_lf: bool, bare_cr: bool) -> bytes:
+        """Return the next piece of content, unstuffed, b"" once there is a fault."""
         if bare_lf or bare_cr:
             self._bare_lf |= bare_lf
             self._bare_cr |= bare_cr
             if self._normalize:
                 data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-        if self._virtual:
-            data = data[2:]
-            self._virtual = 0
         if b"\0" in data:
             self._nul = True
         self.size += len(data)

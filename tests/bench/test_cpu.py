@@ -17,7 +17,8 @@ from netsvc.mail.reply import OK, RECIPIENT_OK, START_MAIL
 from netsvc.patterns import PatternError, compile_glob, compile_regex
 from netsvc.smtp.events import NEED_DATA, DataRequested, Pause, RecipientGiven, SessionEnded
 from netsvc.smtp.replies import PeerError, ReplyParser
-from netsvc.smtp.server import ServerSession, Terms
+from netsvc.smtp.server import ServerSession
+from netsvc.smtp.terms import Terms
 from netsvc.telnet.codec import Codec
 from netsvc.telnet.session import TelnetSession
 

@@ -17,6 +17,7 @@ from netsvc.mail.address import (
     parse_local,
     split_address,
 )
+from netsvc.mail.escape import escape
 
 
 @pytest.mark.parametrize(
@@ -165,3 +166,58 @@ def test_t24_long_texts_are_refused_at_once(letter):
     if text.startswith('"') and letter != '"':
         with pytest.raises(AddressError, match="does not end"):
             split_address(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_with_utf8_is_an_address_or_an_address_error(text):
+    def parse(text):
+        return parse_address(text, utf8=True)
+
+    for whole in (text, f"{text}@example.org", f'"{text}"@example.org'):
+        try:
+            taken = str(parse(whole))
+        except AddressError:
+            continue
+        assert taken.isprintable()
+        assert escape(taken) == taken
+        assert len(taken.encode()) <= 254 + 2
+        assert str(parse(taken)) == taken
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("b\u00fccher@example.org", "b\u00fccher@example.org"),
+        ('"b\u00fccher"@example.org', "b\u00fccher@example.org"),
+        ('"b\u00fc cher"@b\u00fccher.example', '"b\u00fc cher"@xn--bcher-kva.example'),
+        ("\u7528\u6237@example.org", "\u7528\u6237@example.org"),
+        ("\U0001f600@example.org", "\U0001f600@example.org"),
+    ],
+)
+def test_utf8_addresses(text, taken):
+    """RFC 6531 3.3."""
+    assert str(parse_address(text, utf8=True)) == taken
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("\u00fc" * 33 + "@example.org", "local part is longer"),
+        ("a\u202eb@example.org", "do not show"),
+        ("a\u200bb@example.org", "do not show"),
+        ("a\u2003b@example.org", "do not show"),
+        ("\ud800@example.org", "do not show"),
+        ("\u00fc..b@example.org", "neither"),
+        ('"\u00fc@example.org', "does not end"),
+        ("\u00fc" * 120 + "@" + "a." * 30 + "org", "path is longer"),
+    ],
+)
+def test_refused_utf8_addresses(text, why):
+    with pytest.raises(AddressError, match=why):
+        parse_address(text, utf8=True)
+
+
+def test_utf8_addresses_compare_in_nfc():
+    composed, combined = parse_address("\u00dc@x.org", utf8=True), parse_address("U\u0308@x.org", utf8=True)
+    assert composed != combined
+    assert composed.key == combined.key == "\u00fc@x.org"

@@ -7,6 +7,7 @@ from netsvc.smtp.events import (
     FLUSH,
     NEED_DATA,
     PAUSED,
+    ContentDropped,
     ContentEnded,
     ContentReceived,
     DataRequested,
@@ -15,7 +16,8 @@ from netsvc.smtp.events import (
     SenderGiven,
     SessionEnded,
 )
-from netsvc.smtp.server import ServerSession, Terms
+from netsvc.smtp.server import ServerSession
+from netsvc.smtp.terms import Terms
 
 TERMS = Terms("mx.example.org", max_message_size=100_000)
 
@@ -63,14 +65,18 @@ class Talk:
             if isinstance(event, ContentReceived):
                 self._content += event.data
                 continue
+            if isinstance(event, ContentDropped):
+                self._content = b""
+                self.events.append(event)
+                continue
             if isinstance(event, ContentEnded) and event.fault is None:
                 assert event.size == len(self._content)
-                self.messages.append((session.reverse_path, tuple(session.recipients), self._content))
+                self.messages.append((session.reverse_path, tuple(r.address for r in session.recipients), self._content))
             self.events.append(event)
             if isinstance(event, SessionEnded):
                 break
             assert session.next_event() is PAUSED
-            if isinstance(event, ContentEnded):
+            if isinstance(event, ContentEnded | Greeted):
                 self._content = b""
             session.send(answer(event))
         self.output += session.take_output()

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from netsvc.mail import reply
 from netsvc.smtp.client import ClientSession, Completed, Ready, SendContent, Transaction
 from netsvc.smtp.events import ContentEnded, ContentReceived, DataRequested, Pause, RecipientGiven, SessionEnded
-from netsvc.smtp.server import ServerSession, Terms
+from netsvc.smtp.server import ServerSession
+from netsvc.smtp.terms import Terms
 
 
 class Conversation:

@@ -3,8 +3,9 @@
 import random
 
 from netsvc.mail import reply as r
-from netsvc.smtp.events import ContentEnded, ContentReceived, DataRequested, Pause, SenderGiven, SessionEnded
-from netsvc.smtp.server import ServerSession, Terms
+from netsvc.smtp.events import ContentDropped, ContentEnded, ContentReceived, DataRequested, Pause, SenderGiven, SessionEnded
+from netsvc.smtp.server import ServerSession
+from netsvc.smtp.terms import Terms
 from netsvc.smtp.states import State
 
 INPUTS = 50_000
@@ -12,6 +13,9 @@ SEEDS = [
     b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nHi\r\n..\r\n.\r\nQUIT\r\n",
     b"HELO c\r\nMAIL FROM:<> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<Postmaster>\r\nRSET\r\nNOOP\r\n",
     b"EHLO [192.0.2.1]\r\nVRFY x\r\nEXPN y\r\nHELP\r\nBDAT 5 LAST\r\nMAIL\r\n",
+    b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\nHi\rBDAT 4\r\n\nyou\r\nRSET\r\nBDAT 0 LAST\r\n",
+    b"EHLO c\r\nMAIL FROM:<a@b> BODY=BINARYMIME SMTPUTF8 RET=FULL ENVID=x+2B\r\nRCPT TO:<\xc3\xbc@d> NOTIFY=NEVER\r\n"
+    b"BDAT 5 LAST\r\n\0\r\n.\r",
     b'EHLO c\r\nMAIL FROM:<"a b"@c>\r\nRCPT TO:<@x,@y:z@w>\r\nDATA\r\n\r\n.\r\n',
 ]
 TOKENS = [
@@ -58,6 +62,8 @@ def drive(session, rng):
             return size
         if kind is ContentReceived:
             size += len(event.data)
+        elif kind is ContentDropped:
+            continue
         elif kind is ContentEnded and event.fault is not None:
             session.send(event.fault)
         else:

@@ -5,7 +5,8 @@ import pytest
 from netsvc.mail import reply as r
 from netsvc.mail.address import Address
 from netsvc.smtp.events import ContentEnded, Greeted, RecipientGiven, SenderGiven, SessionEnded
-from netsvc.smtp.server import ServerSession, Terms
+from netsvc.smtp.server import ServerSession
+from netsvc.smtp.terms import Terms
 from netsvc.smtp.states import State
 from tests.smtp.dialogues import ENVELOPE, OPENING, TERMS, Talk, answer, lines, talk
 
@@ -196,7 +197,7 @@ def test_t09_what_a_client_calls_itself_is_one_word():
 )
 def test_t10_what_decides_is_the_domain_after_the_last_at(path, address):
     t = talk(lines("EHLO c", "MAIL FROM:<>", f"RCPT TO:<{path}>"))
-    assert str(t.session.recipients[0]) == address
+    assert str(t.session.recipients[0].address) == address
 
 
 def test_t10_a_refused_recipient_is_not_in_the_envelope():
