@@ -22,6 +22,7 @@ from netsvc.console.control import ControlService
 from netsvc.console.session import Console
 from netsvc.delivery.routing import Router
 from netsvc.delivery.runner import DeliveryService
+from netsvc.doors import Doors
 from netsvc.firststart import first_site, make_state, store_url, tell_password
 from netsvc.interfaces import (
     IAccountRows,
@@ -30,6 +31,7 @@ from netsvc.interfaces import (
     IConsole,
     ICounters,
     IDirectory,
+    IDoors,
     IEvents,
     IHouse,
     IMailboxService,
@@ -41,6 +43,7 @@ from netsvc.interfaces import (
     IRouting,
     ISessions,
     ISite,
+    ISlots,
     ISpool,
 )
 from netsvc.logbook import Events
@@ -49,6 +52,7 @@ from netsvc.node import StartError
 from netsvc.policy.gate import Gate
 from netsvc.resolver.resolver import Resolver
 from netsvc.sessions import Sessions
+from netsvc.smtpd.slots import Slots, descriptor_cap
 from netsvc.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -75,6 +79,7 @@ class House:
     console: IConsole
     counters: ICounters
     sessions: ISessions
+    slots: ISlots
     logbook: Logbook
     clock: Any
     hostname: str
@@ -165,7 +170,9 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     hasher = Hasher(in_threads(reactor))
     sessions = keeping(ISessions, Sessions(config.hostname, store.spool.now))
     routing = keeping(IRouting, Router(store.site))
-    house = build(ground, hasher, sessions, routing)
+    doors = Doors(store.door_rules, sessions, config.hostname, logbook, reactor)
+    await doors.load()
+    house = build(ground, hasher, sessions, routing, doors)
     delivery = DeliveryService(
         store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing
     )
@@ -175,6 +182,8 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     if "store" in config.auth:
         await first_account(config, store, hasher, logbook)
     await store.queue.resume_jobs()
+    doors.start()
+    undo.push("the doors", doors.stop)
     start(delivery, "delivery", undo)
     start(control, "the control socket", undo)
     return house
@@ -211,7 +220,7 @@ def gate(ground: Ground, sessions: ISessions) -> Gate:
     return Gate(config.policies.values(), policy_ground)
 
 
-def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting) -> House:
+def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting, doors: IDoors) -> House:
     """Put the rooms together, each handed on through its promise; raises StartError for password files."""
     config, store, logbook = ground.config, ground.store, ground.logbook
     try:
@@ -230,6 +239,7 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
             sessions=sessions,
             events=keeping(IEvents, Events(logbook)),
             routing=routing,
+            doors=keeping(IDoors, doors),
         ),
         hostname=config.hostname,
         policies=keeping(IPolicies, gate(ground, sessions)),
@@ -243,6 +253,7 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
         console=keeping(IConsole, console),
         counters=keeping(ICounters, store.counters),
         sessions=sessions,
+        slots=keeping(ISlots, Slots(descriptor_cap(), logbook)),
         logbook=logbook,
         clock=ground.reactor,
         hostname=config.hostname,

@@ -15,9 +15,11 @@ from netsvc.mail.address import NULL, Address
 from netsvc.mail.ids import show_id
 from netsvc.mail.reply import ReplyError
 from netsvc.sessions import Sessions
-from netsvc.smtpd.connection import MIN_PROGRESS, peer_of
+from netsvc.smtpd.connection import LEAST_RATE
 from netsvc.smtpd.factory import LOG_INTERVAL, SmtpFactory
 from netsvc.smtpd.listener import SmtpListenerSettings
+from netsvc.smtpd.proxied import peer_of
+from netsvc.smtpd.slots import descriptor_cap
 from tests.fakes import FakeLogbook
 
 ENVELOPE = b"EHLO c.example\r\nMAIL FROM:<me@example.net>\r\nRCPT TO:<ann@example.org>\r\n"
@@ -494,12 +496,12 @@ class TimeTests(DoorCase):
     def test_content_must_make_progress(self):
         _, t = self.connect()
         self.say(t, OPENING)
-        for _ in range(5):
-            self.advance(250)
-            self.say(t, b"x" * MIN_PROGRESS)
+        for _ in range(300):
+            self.say(t, b"x" * LEAST_RATE)
+            self.advance(1)
         self.assertFalse(t.disconnecting)
-        for _ in range(310):
-            self.say(t, b"x" * 90)
+        for _ in range(130):
+            self.say(t, b"x" * (LEAST_RATE - 1))
             self.advance(1)
         self.assertTrue(t.disconnecting)
         self.lose(t)
@@ -675,7 +677,7 @@ class FactoryTests(DoorCase):
         limits = {(4096, 4096): 3896, (256, 256): 64, (1, 1): 1, (resource.RLIM_INFINITY, 0): 100_000}
         for limit, cap in limits.items():
             self.patch(resource, "getrlimit", lambda _, limit=limit: limit)
-            self.assertEqual(SmtpListenerSettings("smtp", "mx").connection_cap, cap)
+            self.assertEqual(descriptor_cap(), cap)
 
     def test_settings_that_no_session_could_keep(self):
         with self.assertRaises(ValueError):

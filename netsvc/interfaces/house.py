@@ -49,8 +49,12 @@ class ISessionEntry(Interface):
     octets = Attribute("int: received from the peer")
     port = Attribute("int: the peer's port, 0 for none")
     why = Attribute("str: why the session ended, set before close")
-    kick = Attribute("callable(reason='') ending the session, or None; False: only after an answer that must come first")
-    transaction = Attribute("callable -> (sender, recipients, octets of content) or None: the transaction under way; or None")
+    kick = Attribute(
+        "callable(reason='') ending the session, or None; False: only after an answer that must come first"
+    )
+    transaction = Attribute(
+        "callable -> (sender, recipients, octets of content) or None: the transaction under way; or None"
+    )
 
     def keep(heard: bytes, said: bytes, content: int = 0) -> None:
         """Record command lines (CR LF between them), replies as they left, and the octets of a content that ended.
@@ -60,6 +64,9 @@ class ISessionEntry(Interface):
 
     def keep_lines(lines: tuple[tuple[str, str], ...]) -> None:
         """Record (direction, safe text) pairs; direction: < from the peer, > from us, - it happened."""
+
+    def move(peer: str, port: int) -> None:
+        "Be the session of another peer: the one it turned out to be"
 
     def close() -> None:
         "Take it out of the registry; safe any number of times"
@@ -80,6 +87,7 @@ class IHouse(Interface):
     console = Attribute("IConsole")
     counters = Attribute("ICounters")
     sessions = Attribute("ISessions")
+    slots = Attribute("ISlots: room for sessions of all SMTP listeners together")
     logbook = Attribute("netsvc.logbook.Logbook")
     clock = Attribute("the reactor: IReactorTime and more")
     hostname = Attribute("str")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from zope.interface import implementer
 
 from netsvc.mail import reply as r
@@ -21,9 +21,11 @@ from netsvc.mail.envelope import SessionFacts
 from netsvc.smtp.states import UNDER_WAY, State
 from netsvc.smtpd.dialogue import Dialogue
 from netsvc.smtpd.outlet import Outlet
+from netsvc.smtpd.proxied import Client, peer_of
+from netsvc.smtpd.tls import HANDSHAKE_SECONDS, NOT_SHAKEN, describe, why_failed
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress, ITransport
+    from twisted.internet.interfaces import ITransport
     from twisted.python.failure import Failure
 
     from netsvc.interfaces import ISessionEntry
@@ -34,41 +36,38 @@ if TYPE_CHECKING:
 WIDE_READ = 256 << 10
 """Octets read at once from a client that has shown that it sends much."""
 
-MIN_PROGRESS = 30_000
-"""Octets of content that are worth another ``data_timeout``: 100 a second."""
+LEAST_RATE = 500
+"""Octets a second that content comes in by at least, over ``data_timeout`` (T17)."""
 
-ORDINARY_ENDS = frozenset({"quit", "closed", "shutdown"})
+STRESS_SECONDS = 10.0
+"""What a deadline is cut to while there are too many sessions."""
+
+ORDINARY_ENDS = frozenset({"quit", "closed", "shutdown", NOT_SHAKEN})
 """Ends that are logged only for whoever looks for a fault."""
 
 
-def peer_of(address: IAddress) -> tuple[str, int, bool]:
-    """Return (IP address as text or "local", port, whether it is this host) of a peer."""
-    host = getattr(address, "host", None)
-    if host is None:
-        return "local", 0, True
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]
-    return host, getattr(address, "port", 0), host.startswith("127.") or host == "::1"
-
-
-@implementer(IProtocol)
+@implementer(IProtocol, IHandshakeListener)
 class SmtpConnection:
     """The protocol of one client."""
 
     __slots__ = (
+        "_allowed",
+        "_client",
         "_closed",
-        "_deadline",
         "_dialogue",
         "_draining",
         "_entry",
         "_factory",
         "_facts",
         "_half_closed",
+        "_handshaking",
         "_octets",
         "_outlet",
         "_parting",
         "_paused",
+        "_since",
         "_transport",
+        "where",
     )
 
     _transport: Transport
@@ -77,16 +76,19 @@ class SmtpConnection:
     _facts: SessionFacts
     _dialogue: Dialogue
 
-    def __init__(self, factory: SmtpFactory) -> None:
-        """Be ready for ``makeConnection``."""
+    def __init__(self, factory: SmtpFactory, where: str, client: Client | None = None) -> None:
+        """Be ready for ``makeConnection``; ``where`` is the slot's place, ``client`` who it is if not the peer."""
+        self.where = where
+        self._client = client
         self._factory = factory
         self._parting: tuple[Reply, str] | None = None  # the end that waits for a commit
         self._paused = False  # the transport reads nothing
+        self._handshaking = False  # TLS has begun and does not stand yet
         self._draining = False  # the service stops: no further transaction
         self._half_closed = False  # the client sends no more
         self._closed = False  # our side is closed, or is once all is sent
-        self._deadline = 0.0
-        self._octets = 0  # received since the deadline was set
+        self._since = self._allowed = 0.0  # the deadline: seconds allowed since then
+        self._octets = 0  # received since then
 
     # What Twisted calls.
 
@@ -99,7 +101,7 @@ class SmtpConnection:
         """Register the session and greet."""
         factory = self._factory
         settings = factory.settings
-        host, port, loopback = peer_of(self._transport.getPeer())
+        host, port, loopback, proxy = self._client or Client(*peer_of(self._transport.getPeer()))
         self._outlet = Outlet(self._transport, self._go_on)
         entry = factory.service.sessions.open(
             "smtp-in", host, listener=settings.listener, state=State.CONNECTED, kick=self.kick, port=port
@@ -114,16 +116,46 @@ class SmtpConnection:
             settings.service,
             loopback=loopback,
             max_message_size=settings.max_message_size,
+            proxy=proxy,
         )
         self._dialogue = Dialogue(
-            factory.terms, factory.service, factory.logbook, who=(self._facts, entry), answered=self._go_on
+            factory.terms_for(host),
+            factory.service,
+            factory.logbook,
+            who=(self._facts, entry),
+            answered=self._go_on,
+            guard=factory.guard,
         )
         entry.transaction = self._dialogue.transaction
         factory.opened(self)
-        self._rearm(settings.command_timeout)
-        greeting = self._dialogue.session.take_output()
-        self._outlet.write(greeting)
-        entry.keep(b"", greeting)
+        if settings.tls == "implicit":
+            self._begin_tls()
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        self._rearm(self._factory.settings.command_timeout)
+        self._dialogue.admit()
+        if not self._dialogue.awaiting:
+            self._pump()
+
+    def _begin_tls(self) -> None:
+        """Begin the handshake; nothing more is understood until it has ended."""
+        self._handshaking = True
+        self._rearm(HANDSHAKE_SECONDS)
+        self._outlet.secure(self._factory.guard.locks.certificates)
+
+    def handshakeCompleted(self) -> None:
+        """Go on inside TLS, anew (IHandshakeListener)."""
+        self._handshaking = False
+        handle, factory = self._outlet.handle(), self._factory
+        self._facts.tls = self._entry.tls = describe(handle)
+        self._dialogue.secure(factory.guard.inside(handle), handle)
+        if factory.guard.implicit:
+            self._greet()
+        else:
+            self._rearm(factory.settings.command_timeout)
+            self._entry.state = self._dialogue.session.state
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -139,11 +171,14 @@ class SmtpConnection:
         elif not self._paused:
             self._paused = True
             self._transport.pauseProducing()
+            if dialogue.session.state is State.CONNECTED and not dialogue.session.commands:
+                self._facts.early = True  # it has not been greeted yet
 
     def connectionLost(self, reason: Failure) -> None:
         """Forget the transaction under way, unless it is being committed."""
-        del reason
         dialogue = self._dialogue
+        if self._handshaking:
+            self._fail_handshake(why_failed(reason.value))
         state = dialogue.session.state
         dialogue.end(f"lost in {state}" if state in UNDER_WAY else "")
         self._closed = True
@@ -152,6 +187,12 @@ class SmtpConnection:
         self._entry.close()
         self._outlet.release()
         self._factory.gone(self)
+
+    def _fail_handshake(self, why: str) -> None:
+        """Note why the handshake did not come to its end, once."""
+        if not self._dialogue.over:
+            self._dialogue.end(NOT_SHAKEN)
+            self._factory.logbook.event("tls.failed", session=self._entry.id, peer=self._facts.peer, why=why)
 
     def __conform__(self, interface: object) -> object:
         """Let a client that has closed its side still get what it awaits; at other times its end is ours."""
@@ -194,7 +235,17 @@ class SmtpConnection:
 
     def expire(self, now: float) -> None:
         """End what has passed its deadline at ``now``, in seconds of the factory's clock."""
-        if now < self._deadline or self._dialogue.awaiting:
+        allowed, late = self._allowed, now - self._since
+        if late < allowed and not (late >= STRESS_SECONDS and self._factory.slots.stressed):
+            return
+        if self._handshaking:
+            self._fail_handshake("timeout")
+            self.drop()
+            return
+        if self._dialogue.awaiting:
+            return
+        if self._dialogue.session.state is State.DATA and self._octets >= LEAST_RATE * late and not self._outlet.full:
+            self._rearm(self._factory.settings.data_timeout)
             return
         if self._closed or self._outlet.full:
             if not self._closed:
@@ -205,6 +256,10 @@ class SmtpConnection:
 
     def _dismiss(self, reply: Reply, why: str) -> None:
         if self._closed:
+            return
+        if self._handshaking:
+            self._fail_handshake(why)
+            self.drop()
             return
         if self._dialogue.committing:
             self._parting = (reply, why)  # the message may be kept: only its own answer may say so
@@ -227,12 +282,13 @@ class SmtpConnection:
             entry.state = session.state
         if moved:
             entry.commands = session.commands
-            self._rearm(self._factory.settings.command_timeout)
-        elif self._octets >= MIN_PROGRESS and session.state is State.DATA:
-            self._rearm(self._factory.settings.data_timeout)
+            settings = self._factory.settings
+            self._rearm(settings.data_timeout if session.state is State.DATA else settings.command_timeout)
         if dialogue.over:
             self._close()
         elif dialogue.awaiting:
+            if dialogue.upgrading and not self._handshaking:
+                self._begin_tls()
             return
         elif self._draining and session.state not in UNDER_WAY:
             self._dismiss(r.SHUTTING_DOWN, "shutdown")
@@ -251,7 +307,8 @@ class SmtpConnection:
             self._transport.resumeProducing()
 
     def _rearm(self, seconds: float) -> None:
-        self._deadline = self._factory.clock.seconds() + seconds
+        self._since = self._factory.clock.seconds()
+        self._allowed = seconds
         self._octets = 0
 
     def _close(self) -> None:

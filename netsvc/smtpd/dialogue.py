@@ -20,6 +20,9 @@ from netsvc.mail.ids import show_id
 from netsvc.mail.reply import Reply, ReplyError
 from netsvc.smtp.events import (
     FLUSH,
+    AuthAnswered,
+    AuthRequested,
+    ClientReplaced,
     ContentEnded,
     ContentReceived,
     DataRequested,
@@ -28,16 +31,23 @@ from netsvc.smtp.events import (
     RecipientGiven,
     SenderGiven,
     SessionEnded,
+    StartTlsRequested,
 )
-from netsvc.smtp.server import AnswerError, ServerSession, Terms
-from netsvc.smtp.states import UNDER_WAY
+from netsvc.smtp.security import NOTHING
+from netsvc.smtp.server import INJECTION, AnswerError, ServerSession
+from netsvc.smtp.states import UNDER_WAY, State
+from netsvc.smtpd.login import Logins
 from netsvc.smtpd.outlet import nobody
+from netsvc.smtpd.standin import greeted_anew, replace_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from netsvc.interfaces import IMailboxService, ISessionEntry, ISubmission
     from netsvc.logbook import Logbook
+    from netsvc.smtp.security import Offer
+    from netsvc.smtp.terms import Terms
+    from netsvc.smtpd.guard import Guard
     from netsvc.smtpd.outlet import Outlet
 
 
@@ -45,7 +55,7 @@ class Dialogue:
     """A session and the service that answers it.
 
     ``session`` is the ServerSession; ``awaiting``: a Deferred of the service has not fired; ``over``: the session has
-    ended, for the reason ``why``.  ``answered`` is called when what was awaited has come.
+    ended, for the reason ``why``; ``upgrading``: TLS is to begin.  ``answered`` is called when what was awaited has come.
     """
 
     __slots__ = (
@@ -53,7 +63,10 @@ class Dialogue:
         "_committing",
         "_entry",
         "_facts",
+        "_guard",
+        "_handle",
         "_logbook",
+        "_logins",
         "_moved",
         "_noted",
         "_received",
@@ -63,6 +76,7 @@ class Dialogue:
         "awaiting",
         "over",
         "session",
+        "upgrading",
         "why",
     )
 
@@ -74,9 +88,15 @@ class Dialogue:
         *,
         who: tuple[SessionFacts, ISessionEntry],
         answered: Callable[[], None],
+        guard: Guard | None = None,
     ) -> None:
         """Begin with the greeting to be sent."""
-        self.session = ServerSession(terms)
+        offer = NOTHING if guard is None else guard.outside(loopback=who[0].loopback)
+        self.session = ServerSession(terms, offer)
+        self._guard = guard
+        self._handle: Any = None  # the TLS session
+        self._logins: Logins | None = None
+        self.upgrading = False
         self.awaiting = False
         self.over = False
         self.why = "closed"
@@ -90,6 +110,39 @@ class Dialogue:
         self._moved = False  # something awaited has come
         self._noted = False  # a bare newline has been logged
         self._received = 0  # octets of a content that has ended, not yet recorded
+
+    def admit(self) -> None:
+        """Ask whether the client is welcome; until that is known it is not greeted, but ``awaiting`` is set."""
+        asked = self._service.verify_connection(self._facts)
+        if asked is None:
+            return
+        reply = at_once(asked, Reply)
+        if reply is None:
+            self._wait(asked, self._admitted)
+        else:
+            self._welcome(reply)
+
+    def _admitted(self, reply: Reply) -> None:
+        self.awaiting = False
+        self._welcome(reply)
+        self._resume()
+
+    def _welcome(self, reply: Reply) -> None:
+        """Let the greeting go out, or send the client away with a reply in its place (RFC 5321 3.1)."""
+        session = self.session
+        if not reply.positive and session.state is State.CONNECTED:
+            session.take_output()
+            session.close(reply, "not welcome")
+
+    def secure(self, offer: Offer, handle: Any) -> None:
+        """Begin anew inside the TLS session ``handle``, where ``offer`` holds; all that was said is forgotten."""
+        facts, entry = self._facts, self._entry
+        self.session.secured(offer)
+        self._handle = handle
+        self._logins = None
+        facts.helo = entry.helo = facts.user = entry.user = ""
+        facts.extended = False
+        self.awaiting = self.upgrading = False
 
     def run(self, outlet: Outlet) -> bool:
         """Act on what has been received until something is awaited, replies are stuck, or all is used.
@@ -131,7 +184,8 @@ class Dialogue:
         session = self.session
         if session.state not in UNDER_WAY:
             return None
-        return str(session.reverse_path), [str(getattr(each, "address", each)) for each in session.recipients], session.content_size
+        recipients = [str(getattr(each, "address", each)) for each in session.recipients]
+        return str(session.reverse_path), recipients, session.content_size
 
     def close(self, reply: Reply, why: str) -> bool:
         """End the session with ``reply``; return whether ``run`` is to be called for that."""
@@ -151,7 +205,32 @@ class Dialogue:
     def _greeted(self, event: Greeted) -> None:
         self._facts.helo = self._entry.helo = event.name
         self._facts.extended = event.extended
-        self.session.send(r.HELLO)
+        asked = self._service.verify_helo(self._facts)
+        if asked is None:
+            self.session.send(r.HELLO)
+        else:
+            self._settle(asked)
+
+    def _client_replaced(self, event: ClientReplaced) -> None:
+        replace_client(self._facts, self._entry, event.given, self._logbook)
+        greeting = r.GREETING.fill(hostname=self._facts.hostname)
+        asked = self._service.verify_connection(self._facts)
+        if asked is None:
+            self.session.send(greeting)
+        else:
+            self._settle(asked.addCallback(greeted_anew, greeting))
+
+    def _starttls(self, event: StartTlsRequested) -> None:
+        del event
+        self.session.send(r.READY_FOR_TLS)
+        if self.session.state is not State.CLOSED:
+            self.awaiting = self.upgrading = True  # until ``secure``
+
+    def _auth(self, event: AuthRequested | AuthAnswered) -> None:
+        if self._logins is None:
+            assert self._guard is not None, "AUTH is offered by a guard only"
+            self._logins = Logins(self._guard, self._facts, self._entry, self._handle)
+        self._settle(self._logins.answer(event))
 
     def _sender(self, event: SenderGiven) -> None:
         self._verify(self._service.verify_sender, event)
@@ -206,6 +285,8 @@ class Dialogue:
             self._committed(number)
 
     def _session_ended(self, event: SessionEnded) -> None:
+        if event.why == INJECTION:
+            self._logbook.event("smtp.starttls_injection", session=self._facts.id, peer=self._facts.peer)
         self.end(event.why)
 
     # Answers.
@@ -216,6 +297,10 @@ class Dialogue:
             asked = ask(self._facts, event.path, event.params)
         except Exception:  # noqa: BLE001 - whatever it is, the client may try again
             asked = fail()
+        self._settle(asked)
+
+    def _settle(self, asked: Deferred[Reply]) -> None:
+        """Answer with the reply that is asked for."""
         reply = at_once(asked, Reply)
         if reply is None:
             self._wait(asked, self._verified)
@@ -305,6 +390,10 @@ class Dialogue:
 
     _ACTIONS: ClassVar[dict[type, Callable[[Dialogue, Any], None]]] = {
         Greeted: _greeted,
+        ClientReplaced: _client_replaced,
+        StartTlsRequested: _starttls,
+        AuthRequested: _auth,
+        AuthAnswered: _auth,
         SenderGiven: _sender,
         RecipientGiven: _recipient,
         DataRequested: _data,

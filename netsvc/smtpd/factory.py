@@ -7,6 +7,7 @@ timer for each, which would be made and cancelled with every short connection.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
@@ -14,14 +15,21 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
-from netsvc.mail.reply import SHUTTING_DOWN, TOO_MANY_CONNECTIONS
-from netsvc.smtpd.connection import SmtpConnection
+from netsvc.mail import reply as r
+from netsvc.mail.reply import SHUTTING_DOWN, TOO_BUSY, TOO_MANY_CONNECTIONS
+from netsvc.networks import Networks
+from netsvc.smtpd.connection import STRESS_SECONDS, SmtpConnection
+from netsvc.smtpd.proxied import Client, ProxiedConnection, peer_of
+from netsvc.smtpd.slots import Slots, descriptor_cap
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
 
-    from netsvc.interfaces import IMailboxService
+    from netsvc.interfaces import IMailboxService, ISlots
     from netsvc.logbook import Logbook
+    from netsvc.mail.reply import Reply
+    from netsvc.records import DoorRule
+    from netsvc.smtp.terms import Terms
     from netsvc.smtpd.listener import SmtpListenerSettings
 
 LONGEST_TICK = 5.0
@@ -38,6 +46,8 @@ LOG_INTERVAL = 60.0
 class Refusal(Protocol):
     """A connection that is told why it is not served, and closed."""
 
+    refusal = True
+
     def __init__(self, words: bytes) -> None:
         """Keep what is said."""
         self._words = words
@@ -53,12 +63,17 @@ class Refusal(Protocol):
 class SmtpFactory:
     """Builds the connections of one SMTP listener.
 
-    ``service`` is the one mailbox service, ``reactor`` gives the time.  Raises ValueError for settings that no session
-    could keep.
+    ``service`` is the one mailbox service, ``reactor`` gives the time, ``slots`` is the room all listeners share, its
+    own when there are no others.  Raises ValueError for settings that no session could keep.
     """
 
     def __init__(
-        self, service: IMailboxService, settings: SmtpListenerSettings, logbook: Logbook, reactor: IReactorTime
+        self,
+        service: IMailboxService,
+        settings: SmtpListenerSettings,
+        logbook: Logbook,
+        reactor: IReactorTime,
+        slots: ISlots | None = None,
     ) -> None:
         """Serve nobody yet."""
         self.service = service
@@ -66,9 +81,17 @@ class SmtpFactory:
         self.logbook = logbook
         self.clock = reactor
         self.terms = settings.terms()
-        self.connections: set[SmtpConnection] = set()
-        self._cap = settings.connection_cap
+        self.slots: ISlots = Slots(descriptor_cap(), logbook) if slots is None else slots
+        self.slots.watch(self._hurry)
+        self.connections: set[SmtpConnection | ProxiedConnection] = set()
+        self._cap = settings.max_connections
+        self._submission = settings.service == "submission"
+        self._proxies = Networks(settings.proxy_from)
+        self._stand_ins = Networks(settings.xclient_from)
+        self._stand_in_terms = replace(self.terms, xclient=True)
         self._tick = min(LONGEST_TICK, settings.command_timeout / TICKS, settings.data_timeout / TICKS)
+        if settings.xclient_from:
+            logbook.event("smtp.xclient_allowed", listener=settings.listener, networks=settings.xclient_from)
         self._timer: IDelayedCall | None = None
         self._last_refusal: float | None = None
         self.stopping = False
@@ -77,17 +100,39 @@ class SmtpFactory:
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
         """Return the protocol of a new connection: a session, or a 421 when there are too many or the service stops."""
-        del addr
-        hostname = self.settings.hostname
         if self.stopping:
-            return Refusal(bytes(SHUTTING_DOWN.fill(hostname=hostname)))
-        if len(self.connections) >= self._cap:
-            now = self.clock.seconds()
-            if self._last_refusal is None or now >= self._last_refusal + LOG_INTERVAL:
-                self._last_refusal = now
-                self.logbook.event("smtp.too_many_connections", listener=self.settings.listener, limit=self._cap)
-            return Refusal(bytes(TOO_MANY_CONNECTIONS.fill(hostname=hostname)))
-        return SmtpConnection(self)
+            return Refusal(bytes(SHUTTING_DOWN.fill(hostname=self.settings.hostname)))
+        if self._cap and len(self.connections) >= self._cap:
+            return self._refuse(TOO_MANY_CONNECTIONS, self._cap)
+        host, _, loopback = peer_of(addr)
+        proxied = bool(self.settings.proxy_from) and host in self._proxies
+        where = self.slots.find(submission=self._submission, loopback=loopback and not proxied)
+        if not where:
+            return self._refuse(TOO_BUSY, self.slots.cap)
+        return ProxiedConnection(self, where) if proxied else SmtpConnection(self, where)
+
+    def _refuse(self, reply: Reply, limit: int) -> Refusal:
+        """Return who says that there are too many; log that now and then."""
+        now = self.clock.seconds()
+        if self._last_refusal is None or now >= self._last_refusal + LOG_INTERVAL:
+            self._last_refusal = now
+            self.logbook.event("smtp.too_many_connections", listener=self.settings.listener, limit=limit)
+        return Refusal(bytes(reply.fill(hostname=self.settings.hostname)))
+
+    def connection(self, where: str, client: Client) -> SmtpConnection:
+        """Return the connection of a client a proxy has passed on."""
+        return SmtpConnection(self, where, client)
+
+    def terms_for(self, host: str) -> Terms:
+        """Return what a client at ``host`` is offered."""
+        return self._stand_in_terms if self.settings.xclient_from and host in self._stand_ins else self.terms
+
+    def turn_away(self, rule: DoorRule, host: str) -> IProtocol:
+        """Return who tells a client at ``host`` that an operator keeps it out."""
+        if rule.kind == "pause":
+            return Refusal(bytes(r.PAUSED.fill(hostname=self.settings.hostname)))
+        reply = r.BLOCKED_FOR_NOW if rule.until else r.BLOCKED
+        return Refusal(bytes(reply.fill(hostname=self.settings.hostname, peer=host)))
 
     def doStart(self) -> None:
         """Do nothing: a port listens for us (IProtocolFactory)."""
@@ -95,15 +140,18 @@ class SmtpFactory:
     def doStop(self) -> None:
         """Do nothing: sessions go on until ``stop`` (IProtocolFactory)."""
 
-    def opened(self, connection: SmtpConnection) -> None:
+    def opened(self, connection: SmtpConnection | ProxiedConnection) -> None:
         """Take a connection under the timer; connections call it."""
         self.connections.add(connection)
+        self.slots.take(connection.where)
         if self._timer is None:
             self._timer = self.clock.callLater(self._tick, self._look)
 
-    def gone(self, connection: SmtpConnection) -> None:
-        """Forget a connection; connections call it."""
-        self.connections.discard(connection)
+    def gone(self, connection: SmtpConnection | ProxiedConnection) -> None:
+        """Forget a connection; connections call it, some of them twice."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.slots.release(connection.where)
         if self.stopping and not self.connections:
             self._stopped()
 
@@ -145,7 +193,13 @@ class SmtpFactory:
         for connection in list(self.connections):
             connection.expire(now)
         if self.connections:
-            self._timer = self.clock.callLater(self._tick, self._look)
+            hurried = min(self._tick, STRESS_SECONDS / TICKS)
+            self._timer = self.clock.callLater(hurried if self.slots.stressed else self._tick, self._look)
+
+    def _hurry(self) -> None:
+        """Look at the deadlines soon: they have changed."""
+        if self._timer is not None and self.slots.stressed:
+            self._timer.reset(0)
 
     def _stopped(self) -> None:
         for call in (self._timer, self._grace):
