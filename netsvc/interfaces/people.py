@@ -68,6 +68,21 @@ class ICounters(Interface):
     def clear(realm: int, key: str) -> Deferred[None]:
         """Forget the failures -> Deferred[None]."""
 
+    def greylist(
+        triplet: tuple[str, str, str], delay_ms: int, times: tuple[int, int, int]
+    ) -> Deferred[tuple[int, str]]:
+        """Note that (network, sender, recipient) has come -> Deferred[(ms it has to wait, why)].
+
+        ``times``: (ms in which it may come again, ms it is kept once let through, triplets of a network that make
+        the whole network known or 0).  Why: new, early; with nothing to wait: known, passed (now), client.
+        """
+
+    def greylisted(text: str = "") -> Deferred[list[Row]]:
+        """-> Deferred[list of greylist/1 rows], the youngest first, those that hold ``text``; a thousand at most."""
+
+    def clear_greylist(text: str = "") -> Deferred[int]:
+        """Forget the entries that hold ``text``, all for "" -> Deferred[int]: how many."""
+
 
 class IOperator(Interface):
     """The avatar of somebody who may use the console."""

@@ -50,8 +50,9 @@ def received(envelope: Envelope, message_id: int, now_ms: int) -> bytes:
     session = envelope.session
     peer = f"IPv6:{session.peer}" if ":" in session.peer else session.peer
     only = envelope.recipients[0].address if len(envelope.recipients) == 1 else None
+    name = f"{comment_text(session.rdns)} " if session.rdns else ""
     lines = [
-        f"Received: from {comment_text(session.helo).replace(' ', '?') or 'unknown'} ([{peer}])",
+        f"Received: from {comment_text(session.helo).replace(' ', '?') or 'unknown'} ({name}[{peer}])",
         f"\tby {session.hostname} (netsvc) with {protocol(envelope)} id {show_id(message_id)}"
         + (f"\r\n\tfor <{only}>; " if only is not None else "; ")
         + date_time(now_ms // 1000),

@@ -8,10 +8,12 @@ from zope.interface import implementer
 
 from netsvc.interfaces import ICounters
 from netsvc.mail.escape import escape
+from netsvc.store import greyrows
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from netsvc.records import Row
     from netsvc.store.engine import Engine
     from netsvc.store.tx import Tx
 
@@ -39,6 +41,7 @@ class Counters:
         """Stand on ``engine``."""
         self._engine = engine
         self._failures = 0
+        self._sweep_at = 0
 
     def fail(self, realm: int, key: str, lock_after: int, window_ms: int, lock_ms: int) -> Deferred[tuple[int, int]]:
         """Count a failure; lock the key when there were ``lock_after`` within the window."""
@@ -74,3 +77,32 @@ class Counters:
             tx.execute("DELETE FROM throttle WHERE realm = ? AND key = ?", (realm, name))
 
         return self._engine.write(work)
+
+    # Greylisting; see greyrows.
+
+    def greylist(
+        self, triplet: tuple[str, str, str], delay_ms: int, times: tuple[int, int, int]
+    ) -> Deferred[tuple[int, str]]:
+        """See ICounters.  What was let through before costs no write."""
+
+        def meet(tx: Tx) -> tuple[int, str]:
+            if tx.now >= self._sweep_at:
+                self._sweep_at = tx.now + greyrows.SWEEP_MS
+                greyrows.sweep(tx)
+            return greyrows.meet(tx, triplet, delay_ms, times)
+
+        def look(tx: Tx) -> bool:
+            return greyrows.known(tx, triplet, times[1], times[2])
+
+        def go_on(known: bool) -> tuple[int, str] | Deferred[tuple[int, str]]:
+            return (0, "known") if known else self._engine.write(meet)
+
+        return self._engine.read(look).addCallback(go_on)
+
+    def greylisted(self, text: str = "") -> Deferred[list[Row]]:
+        """See ICounters."""
+        return self._engine.read(lambda tx: list(greyrows.rows(tx, text)))
+
+    def clear_greylist(self, text: str = "") -> Deferred[int]:
+        """See ICounters."""
+        return self._engine.write(lambda tx: greyrows.clear(tx, text))
