@@ -194,7 +194,7 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
 class PolicyGround:
     """All that a policy is given; see IPolicyGround."""
 
-    resolver: IResolver | None
+    resolver: IResolver
     counters: ICounters
     directory: IDirectory
     site: ISite
@@ -208,7 +208,7 @@ def gate(ground: Ground, sessions: ISessions) -> Gate:
     """Return the gate with every policy the node has."""
     config, store = ground.config, ground.store
     policy_ground = PolicyGround(
-        resolver=None,
+        resolver=ground.resolver,
         counters=keeping(ICounters, store.counters),
         directory=keeping(IDirectory, store.directory),
         site=keeping(ISite, store.site),
