@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from netsvc.config.complaints import ValueFaultError
-from netsvc.config.policies import all_settings, checked_value
-from netsvc.interfaces import IPolicies, IPolicy
+from netsvc.config.complaints import ValueFaultError, nearest
+from netsvc.config.policies import all_settings, checked_value, typed_value
+from netsvc.interfaces import ILimits, IPolicies, IPolicy
 from netsvc.mail.escape import escape
+from netsvc.policy.relay import RecipientRule, for_postmaster
 from netsvc.policy.turnstile import Turnstile
 from netsvc.policymaker import COMMON, STAGES
 from netsvc.records import PASS, Verdict
@@ -35,6 +36,8 @@ MAX_DELAY = 60.0
 """Seconds an answer is held back at most, whatever policies say."""
 MAX_HELD_BACK = 1000
 """Answers held back at a time; beyond, they are given at once."""
+LAST_WORD = RecipientRule.name
+"""The policy that alone is asked at rcpt about a postmaster of ours (RFC 5321 4.5.1): the others keep nothing away."""
 MAX_TAGS = 16
 TAG = 40
 """Characters of a tag."""
@@ -95,6 +98,7 @@ class Gate:
         self._turnstiles = {maker.name: Turnstile(maker, ground.clock, ground.logbook) for maker in makers}
         self._heard: Mapping[str, Mapping[str, Any]] | None = None
         self._at: dict[str, tuple[Turnstile, ...]] = {}
+        self._last_word: Sequence[Turnstile] = ()
         self._held_back = 0
         self.stages: frozenset[str] = frozenset()
         self._obey(ground.site.current)
@@ -154,6 +158,7 @@ class Gate:
     def _arrange(self) -> None:
         ordered = self._ordered()
         self._at = {stage: tuple(t for t in ordered if t.on and stage in t.maker.stages) for stage in STAGES}
+        self._last_word = [turnstile for turnstile in self._at["rcpt"] if turnstile.name == LAST_WORD]
         self.stages = frozenset(stage for stage, there in self._at.items() if there)
 
     def _ordered(self) -> list[Turnstile]:
@@ -164,6 +169,21 @@ class Gate:
     def ask(self, stage: str, envelope: Envelope) -> Deferred[Verdict]:
         """See IPolicies."""
         there = self._at[stage]
+        if stage == "rcpt" and len(there) > 1 and envelope.recipients:
+            address = envelope.recipients[-1].address
+            if for_postmaster(address):
+                return Deferred.fromCoroutine(self._about_postmaster(address.domain, envelope))
+        return self._ask(stage, there, envelope)
+
+    async def _about_postmaster(self, domain: str, envelope: Envelope) -> Verdict:
+        """Ask the recipient rule alone where the postmaster is ours; the bare one is."""
+        try:
+            ours = not domain or await self._ground.directory.is_local(domain)
+        except Exception:  # noqa: BLE001 - the rule will meet the same, and say so
+            ours = False
+        return await self._ask("rcpt", self._last_word if ours else self._at["rcpt"], envelope)
+
+    def _ask(self, stage: str, there: Sequence[Turnstile], envelope: Envelope) -> Deferred[Verdict]:
         session = envelope.session
         total: _Sum | None = None
         for n, turnstile in enumerate(there):
@@ -246,9 +266,41 @@ class Gate:
             )
         return rows
 
-    def names(self) -> list[str]:
-        """Return the names of all policies there are, in order."""
-        return [turnstile.name for turnstile in self._ordered()]
+    def typed(self, name: str, key: str, text: str) -> Any:
+        """See IPolicies."""
+        turnstile = self._turnstiles.get(name)
+        if turnstile is None:
+            raise LookupError(f"there is no policy {escape(name, 40)}; {nearest(name, self._turnstiles)}")
+        try:
+            return typed_value(turnstile.maker, key, text)
+        except ValueFaultError as fault:
+            raise ValueError(
+                f"{key}: {fault.text}; {fault.remedy}" if fault.remedy else f"{key}: {fault.text}"
+            ) from None
+
+    def _counting(self) -> list[ILimits]:
+        """Return the policies that are on and keep limits."""
+        made: list[Any] = [turnstile.policy for turnstile in self._ordered() if turnstile.on]
+        return [policy for policy in made if ILimits.providedBy(policy)]
+
+    def limits(self) -> Deferred[list[Row]]:
+        """See IPolicies."""
+        return Deferred.fromCoroutine(self._limits())
+
+    async def _limits(self) -> list[Row]:
+        rows: list[Row] = []
+        for policy in self._counting():
+            rows += await policy.holders()
+        return sorted(rows, key=lambda row: row["used"] / max(row["limit"], 1), reverse=True)
+
+    def clear_limit(self, name: str, key: str) -> Deferred[int]:
+        """See IPolicies."""
+        counting = self._counting()
+        for policy in counting:
+            if name in policy.names:
+                return policy.clear(name, key)
+        known = [each for policy in counting for each in policy.names]
+        return fail(LookupError(f"there is no limit {escape(name, 40)}; {nearest(name, known)}"))
 
 
 _MS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))

@@ -2,7 +2,9 @@
 
 Mail is taken for a recipient the directory knows, for anyone in a relay domain,
 and from a listed network to anywhere.  Everything else is refused before its
-content is asked for.
+content is asked for.  A recipient whose mailboxes are all full, or too full for
+the size that was declared, is told to try later: a hint from figures that may be
+some seconds old; the transaction that takes the mail decides.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from netsvc.deferreds import at_once
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
 from netsvc.mail.message import Resolution
+from netsvc.mail.recipient import MAX_EXPANDED, MAX_LEVELS, MAX_TARGETS, POSTMASTER, answer
 from netsvc.networks import Networks
 from netsvc.records import PASS, Verdict
 
@@ -23,11 +26,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from netsvc.interfaces import IDirectory, IPolicyGround, ISite
+    from netsvc.mail.address import Address
     from netsvc.mail.envelope import Envelope, SessionFacts
+    from netsvc.mail.message import MailboxRef
     from netsvc.settings import SiteSettings
 
 _ACCEPT = Verdict("accept", reply.RECIPIENT_OK)
 _UNKNOWN = Verdict("reject", reply.UNKNOWN_USER, "unknown recipient")
+_FULL = Verdict("defer", reply.MAILBOX_FULL_NOW, "mailbox full")
+_TOO_MANY = Verdict(
+    "defer", reply.TOO_MANY_RECIPIENTS, f"more than {MAX_EXPANDED} recipients when aliases are followed"
+)
+_FAULTS = {
+    "loop": "reject: the aliases lead back to where they began",
+    "many": f"defer: the aliases lead to more than {MAX_TARGETS} addresses",
+    "deep": f"defer: more than {MAX_LEVELS} aliases of aliases",
+    "postmaster": "defer: there is no postmaster to be reached",
+}
 _DENIED = Verdict("reject", reply.RELAY_DENIED, "relaying denied")
 
 
@@ -74,9 +89,9 @@ class RecipientRule:
             return succeed(PASS)
         address = envelope.recipients[-1].address
 
-        def judge(resolution: Resolution) -> Verdict:
-            if resolution.local:
-                return _ACCEPT if resolution.known else _UNKNOWN
+        def judge(found: Resolution) -> Verdict:
+            if found.local:
+                return self._ours(found, session, envelope.size)
             if address.domain in self._relay_domains or session.peer in self._relay_from:
                 return _ACCEPT
             return _DENIED
@@ -84,6 +99,38 @@ class RecipientRule:
         asked = self._directory.resolve(address)
         known = at_once(asked, Resolution)
         return asked.addCallback(judge) if known is None else succeed(judge(known))
+
+    def _ours(self, found: Resolution, session: SessionFacts, size: int) -> Verdict:
+        """Answer for an address of ours; ``size`` is what the client declared, 0 for nothing."""
+        boxes = found.mailboxes
+        if not found.known:
+            return _refused(found) if found.fault else _UNKNOWN
+        if len(boxes) + len(found.forwards) > 1:
+            expanded = session.expanded + len(boxes) + len(found.forwards)
+            if expanded > MAX_EXPANDED:
+                return _TOO_MANY
+            session.expanded = expanded
+        if boxes and boxes[0].limited and not found.forwards and not self._any_room(boxes, max(size, 1)):
+            return _FULL
+        return _ACCEPT
+
+    def _any_room(self, boxes: Iterable[MailboxRef], size: int) -> bool:
+        """Say whether any of ``boxes`` seems to have room for ``size`` octets now; the others take the mail later."""
+        for box in boxes:
+            room = self._directory.room(box)
+            if room is None or (room[0] >= size and room[1] > 0):
+                return True
+        return False
+
+
+def _refused(found: Resolution) -> Verdict:
+    action, _, why = _FAULTS[found.fault].partition(": ")
+    return Verdict(action, answer(found), why)
+
+
+def for_postmaster(address: Address) -> bool:
+    """Say whether an address is a postmaster's (RFC 5321 4.5.1), in whatever case."""
+    return len(address.local) == len(POSTMASTER) and address.local.lower() == POSTMASTER
 
 
 def recipient_rule(ground: IPolicyGround) -> RecipientRule:

@@ -26,9 +26,13 @@ _FAULTS = {
     "many": f"for more than {MAX_TARGETS} addresses",
     "deep": f"for addresses more than {MAX_LEVELS} aliases away",
 }
-_BEGINS = "lower(substr({}, 1, CAST(? AS INTEGER))) IN (?, ?) ORDER BY 1, 2"
-_SOURCES = f"SELECT address, target FROM alias WHERE {_BEGINS.format('target')}"
-_CATCHALLS = f"SELECT name, catchall FROM domain WHERE kind = ? AND {_BEGINS.format('catchall')}"
+_SOURCES = """
+SELECT address, target FROM alias WHERE lower(substr(target, 1, CAST(? AS INTEGER))) IN (?, ?) ORDER BY 1, 2
+"""
+_CATCHALLS = """
+SELECT name, catchall FROM domain
+ WHERE kind = ? AND lower(substr(catchall, 1, CAST(? AS INTEGER))) IN (?, ?) ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)

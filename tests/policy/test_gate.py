@@ -9,12 +9,13 @@ from zope.interface.verify import verifyObject
 from netsvc.commands import Setting
 from netsvc.interfaces import IPolicies
 from netsvc.mail import reply
-from netsvc.mail.envelope import Envelope, SessionFacts
+from netsvc.mail.address import Address
+from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
 from netsvc.policy import gate as gate_module
 from netsvc.policy.gate import MAX_DELAY, shown
 from netsvc.policy.turnstile import FAILURES, OPEN_S
 from netsvc.records import PASS, Verdict
-from tests.fakes import FakeLogbook, FakeMaker, FakePolicy, FakeSite, gate
+from tests.fakes import FakeDirectory, FakeLogbook, FakeMaker, FakePolicy, FakeSite, gate
 
 REJECT = Verdict("reject", reply.RELAY_DENIED, "no")
 ACCEPT = Verdict("accept", reply.RECIPIENT_OK)
@@ -238,7 +239,6 @@ class Following(Case):
         assert (rows["weight"]["value"], rows["weight"]["set"]) == ("3", False)
         assert list(rows) == ["on", "order", "deadline", "on_failure", "weight", "wait", "lists"]
         assert gated.settings("nobody") is None
-        assert gated.names() == ["fake"]
         assert self.log.named("policy.misconfigured")[0]["key"] == "weight"
 
     def test_a_policy_this_node_does_not_have(self):
@@ -283,3 +283,36 @@ class Following(Case):
 )  # fmt: skip
 def test_values_are_shown_as_they_are_written(value, kind, text):
     assert shown(value, kind) == text
+
+
+class Postmaster(Case):
+    """RFC 5321 4.5.1: no policy but the recipient rule is asked at rcpt about a postmaster of ours."""
+
+    def setUp(self):
+        super().setUp()
+        self.strict = FakePolicy(REJECT, name="strict")
+        self.directory = FakeDirectory()
+        rule = FakeMaker(FakePolicy(ACCEPT, name="recipient"), order=900)
+        self.gated = gate(self.strict, rule, clock=self.clock, directory=self.directory, site=self.site)
+
+    def verdict(self, local, domain):
+        session = SessionFacts("S1", "192.0.2.1", 1, "smtp", "mx1.example.org")
+        return self.successResultOf(self.gated.ask("rcpt", Envelope(session, recipients=(rcpt(local, domain),))))
+
+    def test_rfc5321_4_5_1_the_postmaster_is_reached(self):
+        for local, domain in (("Postmaster", ""), ("postmaster", "example.org"), ("POSTMASTER", "example.org")):
+            assert self.verdict(local, domain).action == "accept"
+        assert self.strict.asked == []
+
+    def test_others_are_asked_about_as_ever(self):
+        for local, domain in (("postmaster", "away.example"), ("postmaster+x", "example.org"), ("bob", "example.org")):
+            assert self.verdict(local, domain).action == "reject"
+        assert len(self.strict.asked) == 3
+
+    def test_a_directory_that_does_not_answer(self):
+        self.directory.error = ValueError("no")
+        assert self.verdict("postmaster", "example.org").action == "reject"
+
+
+def rcpt(local, domain):
+    return Recipient(Address(local, domain))

@@ -8,14 +8,16 @@ from zope.interface.verify import verifyObject
 from netsvc.interfaces import IPolicy
 from netsvc.mail.address import AddressError, parse_address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
+from netsvc.mail.message import MailboxRef, Resolution
 from netsvc.networks import Networks
+from netsvc.policy import relay
 from netsvc.policy.relay import Domains, RecipientRule
 from tests.fakes import FakeDirectory, FakeSite
 
 
-def ask(rule, rcpt, peer="192.0.2.1", stage="rcpt"):
-    session = SessionFacts("S1", peer, 4711, "smtp", "mx1.example.org")
-    envelope = Envelope(session, recipients=(Recipient(parse_address(rcpt)),))
+def ask(rule, rcpt, peer="192.0.2.1", stage="rcpt", size=0, session=None):
+    session = session or SessionFacts("S1", peer, 4711, "smtp", "mx1.example.org")
+    envelope = Envelope(session, recipients=(Recipient(parse_address(rcpt)),), size=size)
     answers = []
     rule.check(stage, session, envelope).addCallback(answers.append)
     return answers[0]
@@ -27,8 +29,13 @@ def site():
 
 
 @pytest.fixture
-def rule(site):
-    return RecipientRule(FakeDirectory(), site)
+def directory():
+    return FakeDirectory()
+
+
+@pytest.fixture
+def rule(directory, site):
+    return RecipientRule(directory, site)
 
 
 def test_it_is_a_policy(rule):
@@ -94,6 +101,72 @@ def test_a_change_of_the_site_is_obeyed(rule, site):
     assert ask(rule, "x@anywhere.example", peer="127.0.0.1").action == "accept"
     site.become()
     assert ask(rule, "x@partner.example").action == "reject"
+
+
+def own(*boxes, forwards=(), fault="", limited=True):
+    return Resolution(True, tuple(MailboxRef(n, f"b{n}@example.org", limited=limited) for n in boxes), forwards, fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "action", "code", "status"),
+    [
+        ("loop", "reject", 550, "5.4.6"),
+        ("many", "defer", 451, "4.2.4"),
+        ("deep", "defer", 451, "4.2.4"),
+        ("postmaster", "defer", 451, "4.3.5"),
+    ],
+)
+def test_what_leads_nowhere_is_told_from_what_is_unknown(rule, directory, fault, action, code, status):
+    directory.known["x@example.org"] = own(fault=fault)
+    verdict = ask(rule, "x@example.org")
+    assert (verdict.action, verdict.reply.code, verdict.reply.status) == (action, code, status)
+    assert verdict.why
+
+
+@pytest.mark.parametrize(
+    ("boxes", "rooms", "size", "full"),
+    [
+        ((1,), {}, 0, False),  # no figure
+        ((1,), {1: (0, 9)}, 0, True),
+        ((1,), {1: (9, 0)}, 0, True),
+        ((1,), {1: (9, 9)}, 9, False),
+        ((1,), {1: (9, 9)}, 10, True),
+        ((1, 2), {1: (0, 0), 2: (100, 1)}, 0, False),
+        ((1, 2), {1: (0, 0), 2: (0, 0)}, 0, True),
+        ((1, 2), {1: (0, 0)}, 0, False),  # the other has no quota
+    ],
+)
+def test_a_hint_that_nothing_has_room(rule, directory, boxes, rooms, size, full):
+    directory.known["x@example.org"] = own(*boxes)
+    directory.rooms = rooms
+    verdict = ask(rule, "x@example.org", size=size)
+    assert verdict.action == ("defer" if full else "accept")
+    assert verdict.reply.status == ("4.2.2" if full else "2.1.5")
+
+
+def test_what_is_sent_on_has_room(rule, directory):
+    directory.known["x@example.org"] = own(1, forwards=("a@away.example",))
+    directory.rooms = {1: (0, 0)}
+    assert ask(rule, "x@example.org").action == "accept"
+
+
+def test_a_transaction_stands_for_so_many_and_no_more(rule, directory):
+    directory.known["x@example.org"] = own(*range(relay.MAX_EXPANDED // 4), limited=False)
+    session = SessionFacts("S1", "192.0.2.1", 4711, "smtp", "mx1.example.org")
+    actions = [ask(rule, "x@example.org", session=session).action for _ in range(5)]
+    assert actions == ["accept"] * 4 + ["defer"]
+    assert ask(rule, "x@example.org", session=session).reply.status == "4.5.3"
+    assert ask(rule, "alice@example.org", session=session).action == "accept"
+    session.expanded = 0  # as the next MAIL has it
+    assert ask(rule, "x@example.org", session=session).action == "accept"
+
+
+@pytest.mark.parametrize(
+    ("text", "theirs"),
+    [("postmaster@a.example", True), ("PostMaster@a.example", True), ("postmaster+x@a.example", False)],
+)
+def test_who_is_postmaster(text, theirs):
+    assert relay.for_postmaster(parse_address(text)) is theirs
 
 
 def test_no_opinion_elsewhere(rule):
