@@ -1,0 +1,1 @@
+"""Who really sent it: SPF, DKIM, DMARC and the Authentication-Results field."""
