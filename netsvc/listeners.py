@@ -22,13 +22,19 @@ from netsvc.config.endpoint import split_endpoint
 from netsvc.config.listener import CLEARTEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IStreamServerEndpoint
 
     from netsvc.config.listener import ListenerConfig
+    from netsvc.interfaces import IDoors
     from netsvc.logbook import Logbook
+    from netsvc.records import DoorRule
 
 BACKLOG: Final = 1024
 """Connections the kernel keeps for us where the endpoint does not say; the kernel has a limit of its own."""
+TELL_SECONDS: Final = 60.0
+"""Seconds between two log lines of one listener about connections that were kept out."""
 STOP_SECONDS: Final = 60
 """How long a door may take to end its sessions."""
 
@@ -39,17 +45,38 @@ class ListenerError(Exception):
 
 @implementer(IProtocolFactory)
 class Gate:
-    """The factory a port is bound with: passes connections to the ``door`` once there is one."""
+    """The factory a port is bound with: passes connections to the ``door`` once there is one.
+
+    ``doors`` says who is kept out, before anything else is done for a connection; operators are not (``guarded`` is
+    False then), but for a pause.  A door may have ``turn_away(rule, host)`` -> protocol, to say a last word.
+    """
 
     noisy = False
 
-    def __init__(self) -> None:
+    def __init__(self, config: ListenerConfig, address: Callable[[], str], logbook: Logbook, reactor: Any) -> None:
         self.door: IProtocolFactory | None = None
+        self.doors: IDoors | None = None
+        self.name = config.name
+        self.protocol = config.protocol
+        self.tls = str(config.settings.get("tls", "none"))
+        self.guarded = True
+        self.accepted = self.refused = 0
+        self._address = address
+        self._logbook = logbook
+        self._reactor = reactor
         self._started = 0
+        self._told: float | None = None
+        self._untold = 0
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self._address()
 
     def open(self, door: IProtocolFactory) -> None:
         """Let connections through to ``door``."""
         self.door = door
+        self.guarded = not getattr(door, "for_operators", False)
         if self._started:
             door.doStart()
 
@@ -65,7 +92,33 @@ class Gate:
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
         """See IProtocolFactory."""
-        return None if self.door is None else self.door.buildProtocol(addr)
+        door, doors = self.door, self.doors
+        if door is None:
+            return None
+        if doors is not None:
+            host = getattr(addr, "host", None)
+            rule = doors.paused(self.name)
+            if rule is None and host is not None and self.guarded:
+                rule = doors.blocked(host)
+            if rule is not None:
+                return self._turn_away(door, rule, host or "local")
+        protocol = door.buildProtocol(addr)
+        if protocol is None or getattr(protocol, "refusal", False):
+            self.refused += 1
+        else:
+            self.accepted += 1
+        return protocol
+
+    def _turn_away(self, door: IProtocolFactory, rule: DoorRule, host: str) -> IProtocol | None:
+        """Keep a connection out; now and then the log says how many there were."""
+        self.refused += 1
+        self._untold += 1
+        now = self._reactor.seconds()
+        if self._told is None or now >= self._told + TELL_SECONDS:
+            count, self._untold, self._told = self._untold, 0, now
+            self._logbook.event("peer.turned_away", listener=self.name, peer=host, why=rule.key, count=count)
+        last_word: Callable[[DoorRule, str], IProtocol] | None = getattr(door, "turn_away", None)
+        return None if last_word is None else last_word(rule, host)
 
 
 class Listener(Service):
@@ -75,7 +128,7 @@ class Listener(Service):
         self.config = config
         self._logbook = logbook
         self._reactor = reactor
-        self._gate = Gate()
+        self._gate = Gate(config, lambda: self.address, logbook, reactor)
         self._port: IListeningPort | None = None
         self.name = f"listener {config.name}"
 
@@ -147,9 +200,12 @@ class Listener(Service):
             why, remedy = text, f"choose another endpoint with {other}"
         return f"listener {name}: cannot bind {endpoint.text}: {why}; {remedy}"
 
-    def serve(self, door: IProtocolFactory) -> None:
-        """Accept connections for ``door`` from now on, the waiting ones first."""
+    def serve(self, door: IProtocolFactory, doors: IDoors | None = None) -> None:
+        """Accept connections for ``door`` from now on, the waiting ones first; ``doors`` says who is kept out."""
         self._gate.open(door)
+        if doors is not None:
+            self._gate.doors = doors
+            doors.attach(self._gate)
         resume = getattr(self._port, "startReading", None)
         if resume is not None:
             resume()

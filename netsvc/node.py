@@ -131,7 +131,7 @@ class NodeService(MultiService):
         if self._stopping:
             return
         for listener, door in doors:
-            listener.serve(door)
+            listener.serve(door, house.mailbox_service.doors)
         self._logbook.event(
             "service.started",
             version=netsvc.__version__,

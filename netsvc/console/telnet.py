@@ -58,6 +58,8 @@ class TelnetFactory(Factory):
     """One console listener."""
 
     noisy = False
+    for_operators = True
+    """No block keeps operators out."""
 
     def __init__(self, house: IHouse, settings: Mapping[str, Any] | TelnetListenerSettings) -> None:
         """Take ``settings`` as a protocol plugin is handed them.  Raises ValueError with words fit to be shown."""

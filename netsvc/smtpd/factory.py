@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from netsvc.interfaces import IMailboxService, ISlots
     from netsvc.logbook import Logbook
+    from netsvc.records import DoorRule
     from netsvc.mail.reply import Reply
     from netsvc.records import DoorRule
     from netsvc.smtp.terms import Terms
