@@ -125,7 +125,7 @@ def _size(item: Item) -> int:
     extra = ENTRY if item[4] < 0 else ITEM
     if said is not None:
         return extra + len(heard) + len(said)
-    return extra + sum(100 + len(text) for _, text in heard)  # type: ignore[misc,str-bytes-safe] # pairs, as said is None
+    return extra + sum(100 + len(text) for _, text in heard)  # type: ignore[misc] # pairs, as said is None
 
 
 def shorten(data: bytes) -> bytes:
@@ -152,7 +152,7 @@ def lines_of(item: Item) -> Iterator[Line]:
         yield Line(at, entry, "note", f"content of {content} octets")
     if said is None:
         for direction, text in heard:  # type: ignore[misc] # pairs, as said is None
-            yield Line(at, entry, _WORDS.get(direction, "note"), text)  # type: ignore[arg-type] # as above
+            yield Line(at, entry, _WORDS.get(direction, "note"), text)
         return
     if heard:
         for line in heard.split(b"\r\n"):  # type: ignore[union-attr] # bytes, as said is there
@@ -160,4 +160,3 @@ def lines_of(item: Item) -> Iterator[Line]:
     if said:
         for line in said.removesuffix(b"\r\n").split(b"\r\n"):
             yield Line(at, entry, "out", escape_bytes(line, SHOWN))
-

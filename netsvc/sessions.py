@@ -130,6 +130,7 @@ class SessionEntry:
 
     def row(self, now: int, node: str) -> dict[str, Any]:
         """Return the entry as a session/1 row: ``since`` in ms since 1970, ``idle`` in ms, texts safe to show."""
+        now = self.ended or now
         row: dict[str, Any] = {
             "id": self.id,
             "kind": self.kind,

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -21,6 +22,8 @@ from netsvc.config.endpoint import Endpoint, check_endpoint
 from netsvc.config.listener import ListenerConfig
 from netsvc.listeners import Gate, Listener, ListenerError, show_address
 from netsvc.logbook import Logbook
+from netsvc.records import DoorRule
+from tests.fakes import FakeDoors, FakeLogbook
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -197,8 +200,59 @@ class WithoutSockets(SynchronousTestCase):
                 self.listener().bind()
             assert f"listener x: cannot bind odd:x: {words}" in str(caught.value)
 
+    def gate(self, name="smtp", **settings):
+        config = ListenerConfig(name, "smtp", Endpoint("tcp:25", "tcp"), settings)
+        self.clock = Clock()
+        self.logged = FakeLogbook()
+        return Gate(config, lambda: "127.0.0.1:25", self.logged, self.clock)
+
+    def test_who_is_kept_out_is_turned_away_before_anything_else(self):
+        gate = self.gate(tls="implicit")
+        door = Door()
+        words = []
+        gate.open(door)
+        gate.doors = FakeDoors()
+        peer = IPv4Address("TCP", "192.0.2.7", 4711)
+        assert gate.buildProtocol(peer) is not None
+        gate.doors.rules["192.0.2.7"] = DoorRule("block", "192.0.2.0/24", "spam", "op", 1)
+        assert gate.buildProtocol(peer) is None
+        door.turn_away = lambda rule, host: words.append((rule.key, host)) or "a last word"
+        assert gate.buildProtocol(peer) == "a last word"
+        assert gate.buildProtocol(UNIXAddress(None)) is not None
+        assert words == [("192.0.2.0/24", "192.0.2.7")]
+        assert (gate.accepted, gate.refused, gate.tls, gate.address) == (2, 2, "implicit", "127.0.0.1:25")
+        assert [f["count"] for f in self.logged.named("peer.turned_away")] == [1]
+        self.clock.advance(60)
+        gate.buildProtocol(peer)
+        assert [f["count"] for f in self.logged.named("peer.turned_away")] == [1, 2]
+
+    def test_a_pause_is_for_everybody_a_block_never_for_operators(self):
+        gate = self.gate("console")
+        door = Door()
+        door.for_operators = True
+        gate.open(door)
+        gate.doors = FakeDoors()
+        peer = IPv4Address("TCP", "192.0.2.7", 4711)
+        gate.doors.rules["192.0.2.7"] = DoorRule("block", "192.0.2.7/32", "spam", "op", 1)
+        assert gate.buildProtocol(peer) is not None
+        gate.doors.rules["console"] = DoorRule("pause", "mx1/console", "upgrade", "op", 1)
+        assert gate.buildProtocol(peer) is None
+        assert gate.buildProtocol(UNIXAddress(None)) is None
+
+    def test_refusals_are_counted_apart(self):
+        gate = self.gate()
+        door = Door()
+        gate.open(door)
+        door.buildProtocol = lambda addr: None
+        gate.buildProtocol(None)
+        refusal = Protocol()
+        refusal.refusal = True
+        door.buildProtocol = lambda addr: refusal
+        gate.buildProtocol(None)
+        assert (gate.accepted, gate.refused) == (0, 2)
+
     def test_before_there_is_a_door_nobody_is_let_in(self):
-        gate = Gate()
+        gate = self.gate()
         gate.doStart()
         assert gate.buildProtocol(None) is None
         gate.doStop()

@@ -4,6 +4,7 @@ import sys
 
 from zope.interface.verify import verifyObject
 
+from netsvc.flightrecorder import lines_of
 from netsvc.interfaces import ISessionEntry, ISessions
 from netsvc.sessions import Sessions
 
@@ -22,6 +23,14 @@ SCHEMA = [
     "helo",
     "domain",
     "node",
+    "listener",
+    "port",
+    "in_state",
+    "sender",
+    "rcpts",
+    "content",
+    "ended",
+    "why",
 ]
 
 
@@ -67,6 +76,14 @@ def test_rows_have_the_fields_of_the_schema_oldest_first():
         "helo": "",
         "domain": "",
         "node": "mx1",
+        "listener": "smtp",
+        "port": 0,
+        "in_state": 500,
+        "sender": None,
+        "rcpts": None,
+        "content": None,
+        "ended": None,
+        "why": "",
     }
     assert rows[1]["idle"] == 2000
     assert rows[1]["user"] == "op"
@@ -119,3 +136,65 @@ def test_an_entry_is_small_and_its_clock_is_ours():
     assert not hasattr(entry, "__dict__")
     assert sys.getsizeof(entry) < 300
     assert sessions.rows()[0]["since"] > 1_600_000_000_000
+
+
+def test_the_transaction_under_way_is_shown():
+    sessions = Sessions()
+    entry = sessions.open("smtp-in", "192.0.2.1", port=4711)
+    entry.transaction = lambda: None
+    assert sessions.rows()[0]["rcpts"] is None
+    assert entry.recipients() == []
+    entry.transaction = lambda: ("ann\x1b@example.net", [f"r{n}@example.org" for n in range(150)], 4096)
+    (row,) = sessions.rows()
+    assert (row["sender"], row["rcpts"], row["content"], row["port"]) == ("ann\\x1b@example.net", 150, 4096, 4711)
+    assert entry.recipients() == [f"r{n}@example.org" for n in range(100)]
+
+
+def test_idle_counts_from_what_was_said_in_state_from_where_it_stands():
+    now = Ticks()
+    sessions = Sessions("mx1", now)
+    entry = sessions.open("smtp-in", "192.0.2.1")
+    entry.state = "helo"
+    now.ms = 5000
+    entry.keep(b"NOOP", b"250 2.0.0 Ok\r\n")
+    now.ms = 6000
+    (row,) = sessions.rows()
+    assert (row["idle"], row["in_state"]) == (1000, 5000)
+
+
+def test_sessions_are_found_also_for_a_while_after_their_end():
+    now = Ticks()
+    sessions = Sessions("mx1", now)
+    entry = sessions.open("smtp-in", "192.0.2.1")
+    other = sessions.open("console", "127.0.0.1")
+    assert sessions.find("S1") is sessions.find("s1") is entry
+    for wrong in ("S", "1", "S0", "S3", "S-1", "", "S" + "1" * 40, "S\u0663"):
+        assert sessions.find(wrong) is None
+    entry.keep(b"", b"220 mx1\r\n")
+    now.ms = 9000
+    entry.why = "quit"
+    entry.close()
+    other.close()
+    entry.keep(b"late", b"")
+    entry.keep_lines((("<", "late"),))
+    assert sessions.find("S1") is entry
+    assert sessions.find("S2") is None  # nothing is recorded of operators
+    now.ms = 99000
+    row = entry.row(now(), "mx1")
+    assert (row["ended"], row["idle"], row["why"]) == (9000, 8000, "quit")
+    texts = [line.text for item in sessions.recorder.items() for line in lines_of(item)]
+    assert texts == ["220 mx1", "the session has ended: quit"]
+
+
+def test_outgoing_lines_are_kept_as_they_are():
+    sessions = Sessions()
+    entry = sessions.open("smtp-out", "192.0.2.1")
+    entry.keep_lines((("<", "220 hello"), (">", "EHLO mx1"), ("-", "it happened")))
+    entry.close()
+    lines = [(line.direction, line.text) for item in sessions.recorder.items() for line in lines_of(item)]
+    assert lines == [
+        ("in", "220 hello"),
+        ("out", "EHLO mx1"),
+        ("note", "it happened"),
+        ("note", "the session has ended"),
+    ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.interfaces import IProtocolFactory
 
@@ -28,8 +28,8 @@ class ISessions(Interface):
 
     recorder = Attribute("netsvc.flightrecorder.FlightRecorder: what was said in the last minutes")
 
-    def entries() -> list[ISessionEntry]:
-        """-> list of the open ISessionEntry, oldest first."""
+    def entries() -> Sequence[ISessionEntry]:
+        """-> the open sessions (ISessionEntry), oldest first."""
 
     def find(name: str) -> ISessionEntry | None:
         """-> the session called ``name`` (S12), also one that has ended and is remembered; None for none."""
@@ -48,6 +48,7 @@ class ISessionEntry(Interface):
     messages = Attribute("int")
     octets = Attribute("int: received from the peer")
     port = Attribute("int: the peer's port, 0 for none")
+    listener = Attribute("str or ''")
     why = Attribute("str: why the session ended, set before close")
     kick = Attribute(
         "callable(reason='') ending the session, or None; False: only after an answer that must come first"
