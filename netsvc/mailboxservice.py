@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         IAccounts,
         IAudit,
         IDirectory,
+        IDoors,
         IEvents,
         IMailStore,
         IPolicies,
@@ -72,6 +73,7 @@ class Floors:
     sessions: ISessions
     events: IEvents
     routing: IRouting
+    doors: IDoors
 
 
 @implementer(IMailboxService)
@@ -79,6 +81,7 @@ class MailboxService:
     """SMTP receives through it, the console looks and acts through it."""
 
     def __init__(self, floors: Floors, *, hostname: str, policies: IPolicies, logbook: Logbook) -> None:
+        self.doors = floors.doors
         self.queue = floors.queue
         self.mail = floors.mail
         self.directory = floors.directory
@@ -95,6 +98,10 @@ class MailboxService:
 
     def verify_connection(self, session: SessionFacts) -> Deferred[Reply] | None:
         """See IMailboxService.  A refusal is 554 or 421, which a greeting may be (RFC 5321 4.3.2)."""
+        rule = self.doors.blocked(session.peer)  # a client behind a proxy is known only now
+        if rule is not None:
+            refusal = reply.BLOCKED_FOR_NOW if rule.until else reply.BLOCKED
+            return succeed(refusal.fill(hostname=session.hostname, peer=session.peer))
         if "connect" not in self.policies.stages:
             return None
         return self._ask("connect", Envelope(session), reply.OK)

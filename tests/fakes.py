@@ -9,6 +9,7 @@ from zope.interface import implementer
 from netsvc.interfaces import (
     IBodyWriter,
     IDirectory,
+    IDoors,
     IEvents,
     IPolicy,
     IPolicyGround,
@@ -148,6 +149,28 @@ class FakeSite:
 class FakeRouting:
     def route(self, domain):
         return Hop(Kind.SMTP, domain, domain, "mx")
+
+
+@implementer(IDoors)
+class FakeDoors:
+    """``rules``: {peer or listener name: DoorRule}; ``attached``: the listeners shown."""
+
+    def __init__(self):
+        self.rules = {}
+        self.attached = []
+
+    def blocked(self, peer):
+        return self.rules.get(peer)
+
+    paused = blocked
+
+    def attach(self, listener):
+        self.attached.append(listener)
+
+    def blocks(self):
+        return []
+
+    listeners = blocks
 
 
 @implementer(IPolicy)

@@ -18,6 +18,7 @@ from netsvc.records import Verdict
 from netsvc.submission import NO_MAILBOX
 from tests.fakes import (
     FakeDirectory,
+    FakeDoors,
     FakeEvents,
     FakeLogbook,
     FakePolicy,
@@ -46,7 +47,7 @@ class Case(SynchronousTestCase):
     def make(self, policies):
         floors = Floors(
             self.spool, "queue", "mail", self.directory, "accounts", "audit", self.site, FakeSessions(), FakeEvents(),
-            FakeRouting(),
+            FakeRouting(), FakeDoors(),
         )  # fmt: skip
         return MailboxService(
             floors,

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from twisted.internet import reactor
@@ -21,6 +22,7 @@ from netsvc.logbook import Logbook
 from netsvc.node import NodeService, StartError, Undo
 from netsvc.notify import notify
 from netsvc.records import StoreError
+from tests.fakes import FakeDoors
 
 
 class Door(Factory):
@@ -72,7 +74,7 @@ class Case(SynchronousTestCase):
         self.order.append("house opens")
         undo.push("store", lambda: self.order.append("store closes"))
         undo.push("delivery", lambda: self.order.append("delivery stops"))
-        return object()
+        return SimpleNamespace(mailbox_service=SimpleNamespace(doors=FakeDoors()))
 
     def node(self, opening=None, make=None, endpoints=("tcp:25", "tcp:26")):
         config = NodeConfig(
