@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FAILURES = ("skip", "defer")
 _MAX_DEADLINE = 300_000
+_DIGITS = 18
+_FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def all_settings(maker: IPolicyMaker) -> tuple[Setting, ...]:
@@ -50,6 +52,24 @@ def checked_value(maker: IPolicyMaker, key: str, value: object) -> Any:
         raise ValueFaultError(f"there is no key {quote(key)} here", nearest(key, known))
     listed = list(value) if isinstance(value, tuple) else value
     return setting_reader(known[key])(listed)
+
+
+def typed_value(maker: IPolicyMaker, key: str, typed: str) -> Any:
+    """Return the TOML form of a value an operator typed, checked; raises ValueFaultError.
+
+    A list is typed with commas or blanks between its items.
+    """
+    kinds = {setting.name: setting.type for setting in all_settings(maker)}
+    kind = kinds.get(key, "str")
+    value: Any = typed
+    if kind == "bool":
+        value = _FLAGS.get(typed.lower(), typed)
+    elif kind in ("int", "size") and typed.isascii() and typed.isdigit() and len(typed) <= _DIGITS:
+        value = int(typed)
+    elif kind == "list":
+        value = tuple(typed.replace(",", " ").split())
+    checked_value(maker, key, value)
+    return value
 
 
 def kept_value(value: object) -> Any:

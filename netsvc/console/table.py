@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netsvc.console.verbs import actions, directory, general, jobs, mailboxes, message, queue, sessions, users
+from netsvc.console.verbs import (
+    actions,
+    directory,
+    general,
+    jobs,
+    mailboxes,
+    message,
+    policies,
+    queue,
+    relaying,
+    sessions,
+    users,
+)
 
 if TYPE_CHECKING:
     from netsvc.commands import Command
@@ -12,5 +24,5 @@ if TYPE_CHECKING:
 
 def commands() -> tuple[Command, ...]:
     """Return every command, in the order help lists them."""
-    rooms = (queue, message, actions, jobs, mailboxes, directory, users, sessions, general)
+    rooms = (queue, message, actions, jobs, mailboxes, directory, users, policies, relaying, sessions, general)
     return tuple(command for room in rooms for command in room.COMMANDS)

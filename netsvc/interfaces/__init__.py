@@ -11,7 +11,7 @@ from netsvc.interfaces.doors import IDoorRules, IDoors
 from netsvc.interfaces.house import IEvents, IHouse, IProtocolMaker, ISessionEntry, ISessions
 from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter, IMailboxService, ISubmission
 from netsvc.interfaces.people import IAccountRows, IAccounts, ICounters, ILoginSource, IOperator
-from netsvc.interfaces.policy import IContent, IPolicies, IPolicy, IPolicyGround, IPolicyMaker, IResolver
+from netsvc.interfaces.policy import IContent, ILimits, IPolicies, IPolicy, IPolicyGround, IPolicyMaker, IResolver
 from netsvc.interfaces.security import (
     ICertificates,
     IMailLogin,
@@ -41,6 +41,7 @@ __all__ = [
     "IDoors",
     "IEvents",
     "IHouse",
+    "ILimits",
     "ILoginSource",
     "IMailLogin",
     "IMailStore",

@@ -86,6 +86,33 @@ class IPolicies(Interface):
     def settings(name: str) -> list[Row] | None:
         """-> list of policy.setting/1 rows of the policy ``name``, None when there is none of that name."""
 
+    def typed(name: str, key: str, text: str) -> Any:
+        """Return the value of ``key`` of the policy ``name`` as SiteSettings keeps it, from what an operator typed.
+
+        Raises ValueError with a message fit to be shown, and LookupError where there is no such policy.
+        """
+
+    def limits() -> Deferred[list[Row]]:
+        """-> Deferred[list[row]] of limit/1: who holds what of the limits policies keep, the nearest to its limit first."""
+
+    def clear_limit(name: str, key: str) -> Deferred[int]:
+        """Forget what ``key`` holds of the limit ``name`` -> Deferred[int], how many counts were forgotten.
+
+        Fails with LookupError where there is no limit of that name.
+        """
+
+
+class ILimits(Interface):
+    """A policy that also counts: what it knows is shown, and can be cleared."""
+
+    names = Attribute("tuple of str: the limits it keeps, each with the policy's name before it: limits.messages …")
+
+    def holders() -> Deferred[list[Row]]:
+        """-> Deferred[list[row]] of limit/1, at most 100 a limit."""
+
+    def clear(name: str, key: str) -> Deferred[int]:
+        """Forget what ``key`` holds of the limit ``name`` -> Deferred[int]: 1 when it held something, else 0."""
+
 
 class IContent(Interface):
     """A message's content, whole but not yet taken, as policies at the stage content see it (CRLF lines)."""

@@ -107,5 +107,13 @@ class ISite(Interface):
     def watch(callback: Callable[[SiteSettings], None]) -> None:
         """Have ``callback(settings)`` called in the reactor thread after each change."""
 
+    def change(alter: Callable[[SiteSettings], SiteSettings], actor: str, comment: str) -> Deferred[int]:
+        """Commit what ``alter(newest settings)`` returns as a new revision -> Deferred[int], its number.
+
+        0: nothing was altered, and there is no new revision.  ``alter`` is called in the store's thread and may raise
+        StoreError; then nothing has changed.  Domains, mailboxes, aliases and routes are not changed this way.
+        Watchers have been called when it fires, on this node; other nodes follow within seconds.
+        """
+
     def export() -> Deferred[str]:
         """-> Deferred[str]: the whole site as TOML, domains, mailboxes and aliases included."""

@@ -9,6 +9,8 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from netsvc.interfaces import ISite
+from netsvc.mail.escape import escape
+from netsvc.records import StoreError
 from netsvc.settings import SiteSettings
 from netsvc.store import aliasrows, sitetoml
 from netsvc.store.resolving import LOCAL
@@ -81,6 +83,14 @@ class Site:
 
         return self._engine.write(lambda tx: seed(tx, settings, numbers)).addCallback(load)
 
+    def change(self, alter: Callable[[SiteSettings], SiteSettings], actor: str, comment: str) -> Deferred[int]:
+        """See ISite."""
+
+        def reload(rev: int) -> Deferred[int]:
+            return self.load().addCallback(lambda _: rev)
+
+        return self._engine.write(lambda tx: _change(tx, alter, actor, comment)).addCallback(reload)
+
     def export(self) -> Deferred[str]:
         """Return the whole site as TOML."""
         return self._engine.read(_whole).addCallback(sitetoml.to_toml)
@@ -94,6 +104,22 @@ def _newest(tx: Tx, known: int) -> tuple[int, SiteSettings] | None:
     body = tx.value("SELECT body FROM site_rev WHERE rev = ?", (rev,))
     routes: dict[str, str] = dict(tx.rows("SELECT pattern, target FROM route ORDER BY pattern"))
     return int(rev), sitetoml.from_json(body, routes)
+
+
+def _change(tx: Tx, alter: Callable[[SiteSettings], SiteSettings], actor: str, comment: str) -> int:
+    """Insert a revision with what ``alter`` makes of the newest; return its number, 0 when that is the same."""
+    found = _newest(tx, 0)
+    rev, settings = found or (0, SiteSettings())
+    altered = alter(settings)
+    if altered == settings:
+        return 0
+    rows = tx.execute(
+        "INSERT INTO site_rev (rev, at, actor, comment, body, state) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (rev + 1, tx.now, escape(actor, 200), escape(comment, 200), sitetoml.to_json(altered), COMMITTED),
+    )
+    if not rows:
+        raise StoreError("Somebody else changed the site at the same moment. Nothing was changed: try again")
+    return rev + 1
 
 
 def _whole(tx: Tx) -> SiteSettings:

@@ -488,9 +488,13 @@ class Service:
         self.queue, self.mail, self.accounts, self.audit = Queue(), Mail(), Accounts(), Audit()
         self.directory = Directory(self.mail)
         self.sessions = Sessions()
-        self.site = self.events = None
+        self.site = self.events = self.policies = None
 
     def verify_sender(self, session, reverse_path, params):
         raise NotImplementedError
 
+    def verify_connection(self, session):
+        raise NotImplementedError
+
     verify_recipient = submit = verify_sender
+    verify_helo = verify_connection
