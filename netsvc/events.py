@@ -49,6 +49,7 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "store.well": ("info", ("took_ms",)),
     # mail in
     "message.accepted": ("info", ("session", "peer", "id", "sender", "rcpts", "size", "msgid")),
+    "mail.loop_cut": ("info", ("id", "session", "rcpt")),
     "mail.not_taken": ("warn", ("session", "peer", "msg", "code", "why")),
     "smtp.refused": ("info", ("session", "peer", "stage", "sender", "rcpt", "code", "why", "policy")),
     "message.held": ("info", ("id", "session", "peer", "policy", "why")),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from netsvc.mail.escape import escape, escape_bytes
+from netsvc.mail.trace import OURS
 
 MAX_HEADER = 1 << 20
 """Octets of header section looked at; a longer one is refused by the mailbox service."""
@@ -24,14 +25,28 @@ class HeaderScan:
     """Feed it content until ``done``; then read ``msgid``, ``subject`` and ``hops``.
 
     ``too_long`` says that the header section went on beyond MAX_HEADER.  ``header`` is the section itself, without
-    the empty line behind it, where it is to be kept (``keep``).
+    the empty line behind it, where it is to be kept (``keep``); ``passed`` is it where the message has been at a
+    netsvc before.
     """
 
-    __slots__ = ("_keep", "_pieces", "_size", "_tail", "done", "header", "hops", "msgid", "subject", "too_long")
+    __slots__ = (
+        "_keep",
+        "_pieces",
+        "_size",
+        "_tail",
+        "done",
+        "header",
+        "hops",
+        "msgid",
+        "passed",
+        "subject",
+        "too_long",
+    )
 
     def __init__(self, *, keep: bool = False) -> None:
         self._keep = keep
         self.header = b""
+        self.passed = b""
         self._pieces: list[bytes] = []
         self._size = 0
         self._tail = b"\r\n"
@@ -69,6 +84,8 @@ class HeaderScan:
             self.header = header
         names = (b"\n" + header).lower()  # a field's name begins a line
         self.hops = names.count(b"\nreceived:")
+        if self.hops and OURS in header:
+            self.passed = header
         at = names.find(b"\nmessage-id:")
         if at >= 0:
             self.msgid = escape_bytes(_value(header, at + 11), 250)

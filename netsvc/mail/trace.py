@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from netsvc.mail.address import Address
     from netsvc.mail.envelope import Envelope
 
+OURS = b"(netsvc) with "
+"""What every Received field of a netsvc has behind its name."""
+
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NOT_IN_COMMENT = re.compile(r"[^\x21-\x27\x2a-\x5b\x5d-\x7e ]")
