@@ -37,7 +37,7 @@ class OffReactor:
         """Run ``function(*args)`` in a thread -> Deferred of its result."""
         if not self._started:
             self._started = True
-            self._pool.start()  # type: ignore[no-untyped-call] # Twisted's has no types
+            self._pool.start()
             self._reactor.addSystemEventTrigger("during", "shutdown", self.stop)
         return deferToThreadPool(self._reactor, self._pool, function, *args)
 
@@ -49,4 +49,4 @@ class OffReactor:
         """Take nothing more; what runs comes to its end."""
         if self._started:
             self._started = False
-            self._pool.stop()  # type: ignore[no-untyped-call] # Twisted's has no types
+            self._pool.stop()

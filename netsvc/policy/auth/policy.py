@@ -15,13 +15,13 @@ from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
+from netsvc.networks import Networks
 from netsvc.policy.auth.dmarc import DmarcCheck, DmarcResult
 from netsvc.policy.auth.fields import author_domains, read_header
 from netsvc.policy.auth.results import Finding, forged, results_field
 from netsvc.policy.auth.spf import SpfCheck, SpfClient, SpfResult, client_ip
 from netsvc.policy.auth.verifier import Verifier
 from netsvc.policy.offreactor import OffReactor
-from netsvc.policy.relay import Networks
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:
@@ -251,15 +251,20 @@ def _spf_finding(spf: SpfResult, session: SessionFacts, envelope: Envelope) -> F
 def _dkim_findings(results: list[DkimResult]) -> list[Finding]:
     if not results:
         return [Finding("dkim", "none", why="no signature")]
-    return [
-        Finding(
-            "dkim",
-            each.result,
-            (("header.d", each.domain), ("header.s", each.selector), ("header.a", each.algorithm), ("header.b", each.start)),
-            each.why + (" (test mode)" if each.testing else ""),
-        )
-        for each in results
-    ]  # fmt: skip
+    return [Finding("dkim", each.result, _signature_words(each), _signature_why(each)) for each in results]
+
+
+def _signature_words(result: DkimResult) -> tuple[tuple[str, str], ...]:
+    return (
+        ("header.d", result.domain),
+        ("header.s", result.selector),
+        ("header.a", result.algorithm),
+        ("header.b", result.start),
+    )
+
+
+def _signature_why(result: DkimResult) -> str:
+    return f"{result.why} (test mode)".strip() if result.testing else result.why
 
 
 def _dmarc_finding(result: DmarcResult) -> Finding:

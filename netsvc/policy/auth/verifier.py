@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, DeferredList
 
@@ -60,14 +60,11 @@ class Verifier:
         results: list[DkimResult] = await self._run(judge, header, found, keys, hashes)
         return results
 
-    def _keys(self, signatures: list[Signature]) -> Deferred[list[list[bytes] | DkimError]]:
-        """Look up every key at once -> its TXT records, or why there are none."""
-        asked = DeferredList([self._key(s.key_name) for s in signatures], consumeErrors=True)
-        return asked.addCallback(lambda found: [value if ok else _no_key(value.value) for ok, value in found])
-
-    def _key(self, name: str) -> Deferred[list[bytes]]:
-        looked_up: Deferred[list[bytes]] = self._names.txt(name)
-        return looked_up
+    async def _keys(self, signatures: list[Signature]) -> list[list[bytes] | DkimError]:
+        """Look up every key at once -> the TXT records of each, or why there are none."""
+        asked: list[Deferred[list[bytes]]] = [self._names.txt(s.key_name) for s in signatures]
+        found = await DeferredList(asked, consumeErrors=True)
+        return [value if ok else _no_key(cast("Any", value).value) for ok, value in found]
 
     async def _hash(self, content: Any, kinds: set[Kind]) -> dict[Kind, tuple[bytes, int]]:
         """Return {kind: (hash, canonical size)} of the body."""
@@ -125,17 +122,24 @@ def _judge(
     start = base64.b64encode(signature.signature[:6]).decode()
     result = DkimResult("pass", "", signature.domain, signature.selector, signature.algorithm, start)
     try:
-        records = keys[signature.key_name]
-        if isinstance(records, DkimError):
-            raise records
-        if len(records) != 1:
-            raise DkimError("permerror", "there is not one key")
-        key = read_key(records[0], signature)
+        key = read_key(_only(keys[signature.key_name]), signature)
         result.testing = key.testing
-        if signature.body_kind not in hashes:
-            raise DkimError("policy", "too many kinds of signatures")
-        check_body(signature, *hashes[signature.body_kind])
+        check_body(signature, *_hash_of(hashes, signature))
         check_signature(header, signature, key)
     except DkimError as error:
         result.result, result.why = error.result, error.why
     return result
+
+
+def _only(records: list[bytes] | DkimError) -> bytes:
+    if isinstance(records, DkimError):
+        raise records
+    if len(records) != 1:
+        raise DkimError("permerror", "there is not one key")
+    return records[0]
+
+
+def _hash_of(hashes: dict[Kind, tuple[bytes, int]], signature: Signature) -> tuple[bytes, int]:
+    if signature.body_kind not in hashes:
+        raise DkimError("policy", "too many kinds of signatures")
+    return hashes[signature.body_kind]
