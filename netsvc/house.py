@@ -18,6 +18,7 @@ from netsvc.accounts.chain import auth_chain
 from netsvc.accounts.hashes import Hasher, in_threads
 from netsvc.accounts.realm import Realm
 from netsvc.accounts.registry import FIRST_NAME, Accounts, first_operator
+from netsvc.condition import make_vitals
 from netsvc.console.control import ControlService
 from netsvc.console.session import Console
 from netsvc.delivery.routing import Router
@@ -45,6 +46,7 @@ from netsvc.interfaces import (
     ISite,
     ISlots,
     ISpool,
+    IVitals,
 )
 from netsvc.logbook import Events
 from netsvc.mailboxservice import Floors, MailboxService
@@ -52,7 +54,6 @@ from netsvc.node import StartError
 from netsvc.policy.gate import Gate
 from netsvc.resolver.resolver import Resolver
 from netsvc.sessions import Sessions
-from netsvc.smtpd.slots import Slots, descriptor_cap
 from netsvc.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from netsvc.config.node import NodeConfig
     from netsvc.logbook import Logbook
     from netsvc.node import Undo
+    from netsvc.vitals.vitals import Vitals
 
 T = TypeVar("T")
 FIRST_START = ("netsvc", "", "first start")
@@ -76,6 +78,8 @@ class House:
 
     mailbox_service: IMailboxService
     portal: Portal
+    tls: ICertificates
+    verifiers: IVerifiers | None
     console: IConsole
     counters: ICounters
     sessions: ISessions
@@ -141,6 +145,7 @@ class Ground:
     logbook: Logbook
     reactor: Any
     resolver: Resolver
+    vitals: Vitals
 
 
 async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: Undo) -> House:
@@ -166,7 +171,8 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     resolver = keeping(IResolver, Resolver((), reactor, logbook))
     resolver.obey(keeping(ISite, store.site))
     undo.push("the resolver", resolver.stop)
-    ground = Ground(config, store, audit, logbook, reactor, resolver)
+    vitals = make_vitals(config, store, logbook, reactor)
+    ground = Ground(config, store, audit, logbook, reactor, resolver, vitals)
     hasher = Hasher(in_threads(reactor))
     sessions = keeping(ISessions, Sessions(config.hostname, store.spool.now))
     routing = keeping(IRouting, Router(store.site))
@@ -184,6 +190,8 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     await store.queue.resume_jobs()
     doors.start()
     undo.push("the doors", doors.stop)
+    vitals.start()
+    undo.push("the watch", vitals.stop)
     start(delivery, "delivery", undo)
     start(control, "the control socket", undo)
     return house
@@ -240,6 +248,7 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
             events=keeping(IEvents, Events(logbook)),
             routing=routing,
             doors=keeping(IDoors, doors),
+            vitals=keeping(IVitals, ground.vitals),
         ),
         hostname=config.hostname,
         policies=keeping(IPolicies, gate(ground, sessions)),
@@ -253,7 +262,7 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
         console=keeping(IConsole, console),
         counters=keeping(ICounters, store.counters),
         sessions=sessions,
-        slots=keeping(ISlots, Slots(descriptor_cap(), logbook)),
+        slots=keeping(ISlots, ground.vitals.slots),
         logbook=logbook,
         clock=ground.reactor,
         hostname=config.hostname,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ISessions,
         ISite,
         ISpool,
+        IVitals,
     )
     from netsvc.logbook import Logbook
     from netsvc.mail.address import Address
@@ -74,6 +75,7 @@ class Floors:
     events: IEvents
     routing: IRouting
     doors: IDoors
+    vitals: IVitals | None = None
 
 
 @implementer(IMailboxService)
@@ -82,6 +84,7 @@ class MailboxService:
 
     def __init__(self, floors: Floors, *, hostname: str, policies: IPolicies, logbook: Logbook) -> None:
         self.doors = floors.doors
+        self.vitals = floors.vitals
         self.queue = floors.queue
         self.mail = floors.mail
         self.directory = floors.directory
@@ -118,11 +121,15 @@ class MailboxService:
         size = params.get("SIZE", "")
         if limit and size.isdigit() and int(size) > limit:
             return succeed(reply.MESSAGE_TOO_LARGE.fill(limit=limit))
+        unready = self.vitals.refusal(limit) if self.vitals is not None else None
+        if unready is not None:
+            return succeed(unready)
         session.sender = reverse_path
+        session.declared = declared = int(size) if size.isdigit() else 0
+        session.expanded = 0
         session.marks = UNMARKED
         if "mail" not in self.policies.stages:
             return succeed(reply.SENDER_OK)
-        declared = int(size) if size.isdigit() else 0
         return self._ask("mail", Envelope(session, reverse_path, size=declared), reply.SENDER_OK)
 
     def verify_recipient(
@@ -130,7 +137,7 @@ class MailboxService:
     ) -> Deferred[Reply]:
         """See IMailboxService.  What no policy accepts is not relayed."""
         del params  # no policy looks at them
-        envelope = Envelope(session, session.sender, recipients=(Recipient(forward_path),))
+        envelope = Envelope(session, session.sender, recipients=(Recipient(forward_path),), size=session.declared)
         return self._ask("rcpt", envelope, reply.RELAY_DENIED)
 
     def _ask(self, stage: str, envelope: Envelope, otherwise: Reply) -> Deferred[Reply]:

@@ -15,18 +15,23 @@ from zope.interface import implementer
 
 from netsvc.deferreds import at_once
 from netsvc.interfaces import IContent, ISubmission
-from netsvc.mail import reply
+from netsvc.mail import granting, reply
 from netsvc.mail.header import MAX_HEADER, HeaderScan
+from netsvc.mail.loops import CUT, cut
 from netsvc.mail.marks import UNMARKED, Marks
-from netsvc.mail.message import FLAG_8BIT, Hop, Kind, LocalDelivery, MailboxRef, Message, NewDelivery, Resolution
+from netsvc.mail.message import Hop, Kind, LocalDelivery, MailboxRef, Message, NewDelivery, Refusals, Resolution
 from netsvc.mail.reply import ReplyError
 from netsvc.mail.trace import received, return_path
+from netsvc.records import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from twisted.python.failure import Failure
+
     from netsvc.interfaces import IBodyWriter
     from netsvc.mail.envelope import Envelope, Recipient
+    from netsvc.mail.reply import Reply
     from netsvc.mailboxservice import MailboxService
     from netsvc.records import Verdict
 
@@ -35,9 +40,6 @@ MAX_HOPS = 50
 
 NO_MAILBOX = 0
 """Id of no mailbox: what is to go there waits, and is returned."""
-
-MAILBOX_KEY = "mailbox"
-"""Key of the destination of mail that waits in the queue for a mailbox of ours."""
 
 MAX_PIECE = 256 << 10
 """Octets of content a policy reads at once."""
@@ -64,7 +66,19 @@ class Content:
 class Submission:
     """One message on its way in."""
 
-    __slots__ = ("_body", "_envelope", "_head", "_marks", "_scan", "_screened", "_service", "_state", "id")
+    __slots__ = (
+        "_body",
+        "_envelope",
+        "_head",
+        "_marks",
+        "_numbers",
+        "_refusals",
+        "_scan",
+        "_screened",
+        "_service",
+        "_state",
+        "id",
+    )
 
     def __init__(self, service: MailboxService, envelope: Envelope) -> None:
         self._service = service
@@ -74,6 +88,8 @@ class Submission:
         self._scan = HeaderScan(keep=self._screened)
         self._marks = UNMARKED
         self._head = b""  # what policies put on top
+        self._numbers: list[list[int]] = []  # of the deliveries each recipient comes to
+        self._refusals: Refusals | None = None
         self._state = "open"
         self.id = service.spool.new_id()
 
@@ -84,6 +100,12 @@ class Submission:
         if not self._scan.done:
             self._scan.feed(data)
         return self._body.write(data)
+
+    @property
+    def refused(self) -> dict[int, Reply]:
+        """See ISubmission."""
+        made = self._refusals.made if self._refusals is not None else {}
+        return {i: made[own[0]] for i, own in enumerate(self._numbers) if len(own) == 1 and own[0] in made}
 
     def abort(self) -> None:
         """See ISubmission."""
@@ -151,12 +173,22 @@ class Submission:
         """Hand the message to the spool, or raise ReplyError with nothing kept."""
         try:
             self._check_header()
+            if self._scan.passed:
+                found = self._cut_loops(found)
             message, deliveries, local = self._rows(found)
         except BaseException:
             self.abort()
             raise
         self._state = "committed"
-        return self._service.spool.accept(message, self._body, deliveries, local).addCallback(self._accepted, message)
+        stored = self._service.spool.accept(message, self._body, deliveries, local)
+        return stored.addCallbacks(self._accepted, self._not_stored, callbackArgs=(message,))
+
+    def _not_stored(self, failure: Failure) -> Failure:
+        """Tell who decides whether mail is taken when it was the store that failed."""
+        vitals, cause = self._service.vitals, getattr(failure.value, "__cause__", None)
+        if vitals is not None and isinstance(cause, StoreUnavailableError):
+            vitals.not_stored(cause)
+        return failure
 
     def _accepted(self, number: int, message: Message) -> int:
         session = self._envelope.session
@@ -188,6 +220,17 @@ class Submission:
         if self._scan.hops > MAX_HOPS:
             raise ReplyError(reply.MAIL_LOOP, f"{self._scan.hops} Received fields")
 
+    def _cut_loops(self, found: Sequence[Resolution]) -> Sequence[Resolution]:
+        """Return ``found`` without what the message has been sent on to before; raises ReplyError for a mere loop."""
+        envelope = self._envelope
+        left = cut(self._scan.passed, envelope.session.hostname, envelope.recipients, found)
+        for recipient, resolution in zip(envelope.recipients, left, strict=True):
+            if resolution is CUT:
+                self._service.logbook.event(
+                    "mail.loop_cut", id=self.id, session=envelope.session.id, rcpt=str(recipient.address)
+                )
+        return left
+
     def _rows(self, found: Sequence[Resolution]) -> tuple[Message, list[NewDelivery], list[LocalDelivery]]:
         service, envelope = self._service, self._envelope
         now = service.spool.now()
@@ -195,55 +238,74 @@ class Submission:
         own = return_path(envelope.reverse_path) + trace
         deliveries: list[NewDelivery] = []
         local: list[LocalDelivery] = []
-        seen: set[object] = set()
-        gone: list[Recipient] = []
+        seen: dict[object, int] = {}
+        gone: list[int] = []
+        due_at = granting.first_due(envelope.wishes, now)
         n = 0
         for recipient, resolution in zip(envelope.recipients, found, strict=True):
+            if resolution is CUT:
+                continue
             rcpt = str(recipient.address)
             targets: list[MailboxRef | str] = [*resolution.mailboxes, *resolution.forwards]
             if not resolution.local:
                 targets = [rcpt]
+            numbers: list[int] = []
             for target in targets:
                 key = target if isinstance(target, str) else target.id
                 if key in seen:
+                    numbers.append(seen[key])
                     continue
-                seen.add(key)
                 n += 1
+                seen[key] = n
+                numbers.append(n)
                 if isinstance(target, str):
-                    deliveries.append(self._elsewhere(n, target, recipient, now))
+                    deliveries.append(self._elsewhere(n, target, recipient, due_at))
                 elif target.driver == "db":
-                    local.append(LocalDelivery(n, rcpt, target.address.rpartition("@")[2], target.id, own))
+                    domain = target.address.rpartition("@")[2]
+                    local.append(LocalDelivery(n, rcpt, domain, target.id, own, recipient.orcpt, recipient.notify))
                 else:
-                    deliveries.append(_to_folder(n, target, recipient, now))
-            if not targets and rcpt not in seen:
-                seen.add(rcpt)
-                gone.append(recipient)
+                    deliveries.append(_to_folder(n, target, recipient, due_at))
+            self._numbers.append(numbers)
+            if not targets:
+                gone.append(len(self._numbers) - 1)
         if not n:
             raise ReplyError(reply.UNKNOWN_USER, "every recipient went away after RCPT")
-        for recipient in gone:  # acknowledged at RCPT: the sender is to hear of it
-            n += 1
-            local.append(LocalDelivery(n, str(recipient.address), recipient.address.domain, NO_MAILBOX, own))
-        message = self._message(trace, now, n)
-        if self._marks.held_by:
-            return message, self._held(deliveries, local, now), []
-        return message, deliveries, local
+        for index in gone:  # acknowledged at RCPT: the sender is to hear of it
+            recipient = envelope.recipients[index]
+            rcpt = str(recipient.address)
+            if rcpt not in seen:
+                n += 1
+                seen[rcpt] = n
+                local.append(
+                    LocalDelivery(
+                        n, rcpt, recipient.address.domain, NO_MAILBOX, own, recipient.orcpt, recipient.notify
+                    )
+                )
+            self._numbers[index].append(seen[rcpt])
+        return self._message(trace, now, n), *self._divided(deliveries, local, (now, due_at))
 
-    def _held(self, deliveries: Sequence[NewDelivery], local: Sequence[LocalDelivery], now: int) -> list[NewDelivery]:
-        """Return all deliveries on hold; those into our mailboxes wait in the queue as those do that find no room."""
-        waiting = [*deliveries]
-        for entry in local:
-            hop = Hop(Kind.MAILBOX, MAILBOX_KEY, "", f"{MAILBOX_KEY} {entry.mailbox_id}")
-            waiting.append(NewDelivery(entry.n, entry.rcpt, entry.domain, hop, now))
-        marks = self._marks
-        return [replace(each, held_by=marks.held_by, held_why=marks.held_why) for each in waiting]
+    def _divided(
+        self, deliveries: list[NewDelivery], local: list[LocalDelivery], times: tuple[int, int]
+    ) -> tuple[list[NewDelivery], list[LocalDelivery]]:
+        """Return what waits in the queue, and what is filed at once; of both, where LMTP may refuse one recipient."""
+        marks, (now, due_at) = self._marks, times
+        if self._envelope.session.service == "lmtp":
+            several = {n for numbers in self._numbers if len(numbers) > 1 for n in numbers}
+            self._refusals = Refusals(frozenset(entry.n for entry in local) - several)
+        filed, later = granting.divided(local, held=bool(marks.held_by) or due_at > now, due_at=due_at)
+        deliveries += later
+        if marks.held_by:
+            deliveries = [replace(each, held_by=marks.held_by, held_why=marks.held_why) for each in deliveries]
+        return deliveries, filed
 
-    def _elsewhere(self, n: int, rcpt: str, recipient: Recipient, now: int) -> NewDelivery:
+    def _elsewhere(self, n: int, rcpt: str, recipient: Recipient, due_at: int) -> NewDelivery:
         domain = rcpt.rpartition("@")[2].lower()
-        return NewDelivery(n, rcpt, domain, self._service.routing.route(domain), now, recipient.orcpt, recipient.notify)
+        hop = self._service.routing.route(domain)
+        return NewDelivery(n, rcpt, domain, hop, due_at, recipient.orcpt, recipient.notify)
 
     def _message(self, trace: bytes, now: int, rcpts: int) -> Message:
         envelope, scan = self._envelope, self._scan
-        session = envelope.session
+        session, wishes = envelope.session, envelope.wishes
         return Message(
             id=self.id,
             hdr=trace,
@@ -251,9 +313,9 @@ class Submission:
             sender_domain=envelope.reverse_path.domain,
             size=self._body.size,
             received_at=now,
-            expires_at=now + self._service.site.current.delivery.expire,
+            expires_at=granting.released(wishes, now) + self._service.site.current.delivery.expire,
             rcpts=rcpts,
-            flags=FLAG_8BIT if envelope.body == "8BITMIME" else 0,
+            flags=granting.flags(envelope),
             listener=session.listener,
             client=session.peer,
             helo=session.helo,
@@ -262,10 +324,14 @@ class Submission:
             msgid=scan.msgid,
             subject=scan.subject,
             tag=" ".join(self._marks.tags),
+            envid=wishes.envid,
+            ret=wishes.ret,
+            prio=wishes.priority,
+            by_at=granting.deliver_by(wishes, now),
         )
 
 
-def _to_folder(n: int, target: MailboxRef, recipient: Recipient, now: int) -> NewDelivery:
+def _to_folder(n: int, target: MailboxRef, recipient: Recipient, due_at: int) -> NewDelivery:
     """Return the delivery into a mailbox kept as a Maildir: idempotent, but not in the accepting unit of work."""
     hop = Hop(Kind.MAILDIR, f"maildir:{target.path}", recipient.address.domain, f"maildir:{target.path}")
-    return NewDelivery(n, target.address, recipient.address.domain, hop, now, recipient.orcpt, recipient.notify)
+    return NewDelivery(n, target.address, recipient.address.domain, hop, due_at, recipient.orcpt, recipient.notify)

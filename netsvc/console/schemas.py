@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from netsvc.console.healthtables import HEALTH
 from netsvc.console.policytables import LIMIT, LISTED, POLICY, POLICY_SETTING
 from netsvc.console.tables import (
     ALIAS,
@@ -40,7 +41,7 @@ TABLES = {
     for table in (
         *(ITEM, SUMMARY, REASON, MESSAGE, ATTEMPT, HISTORY, MAILBOX, MAIL, MAIL_SOURCE, MESSAGE_SOURCE, SESSION),
         *(DESTINATION, JOB, AUDIT, DOMAIN, ALIAS, USER, VERSION, WHOAMI, TERMINAL, TEXT, COUNT, CHANGE, FIELD),
-        *(POLICY, POLICY_SETTING, LIMIT, LISTED),
+        *(POLICY, POLICY_SETTING, LIMIT, LISTED, HEALTH),
     )
 }
 """Every table by its schema's name without the version."""

@@ -8,6 +8,7 @@ from netsvc.console.verbs import (
     actions,
     directory,
     general,
+    health,
     jobs,
     mailboxes,
     message,
@@ -24,5 +25,5 @@ if TYPE_CHECKING:
 
 def commands() -> tuple[Command, ...]:
     """Return every command, in the order help lists them."""
-    rooms = (queue, message, actions, jobs, mailboxes, directory, users, policies, relaying, sessions, general)
+    rooms = (queue, message, actions, jobs, mailboxes, directory, users, policies, relaying, sessions, health, general)
     return tuple(command for room in rooms for command in room.COMMANDS)

@@ -29,6 +29,7 @@ class IMailboxService(Interface):
     sessions = Attribute("ISessions: the live registry, in and out")
     events = Attribute("IEvents: what happens, to follow")
     policies = Attribute("IPolicies: the gate")
+    vitals = Attribute("IVitals or None: how this node is, and whether it takes mail")
     hostname = Attribute("our name, str")
 
     def verify_connection(session: SessionFacts) -> Deferred[Reply] | None:
@@ -64,6 +65,7 @@ class ISubmission(Interface):
     """One message on its way in.  Until ``commit`` fires nothing is kept and nothing is promised."""
 
     id = Attribute("the queue id, int, also before commit")
+    refused = Attribute("{index of a recipient: Reply} once commit has ended; where the listener is LMTP, else empty")
 
     def write(data: bytes) -> Deferred[None] | None:
         """Take a piece of content, CRLF lines, dot-unstuffed -> Deferred or None (None: go on at once).
@@ -75,7 +77,8 @@ class ISubmission(Interface):
     def commit() -> Deferred[int]:
         """Make it durable -> Deferred[int], the queue id.  Only then may 250 be said.
 
-        Fails with ReplyError (451 452 552 554), leaving nothing.
+        Fails with ReplyError (451 452 552 554), leaving nothing.  On an LMTP listener a recipient may be refused alone:
+        see ``refused``.
         """
 
     def abort() -> None:
