@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 import netsvc
-from netsvc.accounts.chain import auth_chain
 from netsvc.accounts.hashes import Hasher, in_threads
-from netsvc.accounts.realm import Realm
 from netsvc.accounts.registry import FIRST_NAME, Accounts, first_operator
+from netsvc.certificates.shelf import Certificates
 from netsvc.condition import make_vitals
 from netsvc.console.control import ControlService
 from netsvc.console.session import Console
@@ -29,6 +27,7 @@ from netsvc.interfaces import (
     IAccountRows,
     IAccounts,
     IAudit,
+    ICertificates,
     IConsole,
     ICounters,
     IDirectory,
@@ -42,12 +41,15 @@ from netsvc.interfaces import (
     IQueueAdmin,
     IResolver,
     IRouting,
+    ISenders,
     ISessions,
     ISite,
     ISlots,
     ISpool,
+    IVerifiers,
     IVitals,
 )
+from netsvc.locks import make_locks, make_verifiers
 from netsvc.logbook import Events
 from netsvc.mailboxservice import Floors, MailboxService
 from netsvc.node import StartError
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.application.service import Service
+    from twisted.cred.portal import Portal
 
     from netsvc.config.node import NodeConfig
     from netsvc.logbook import Logbook
@@ -146,12 +149,16 @@ class Ground:
     reactor: Any
     resolver: Resolver
     vitals: Vitals
+    certificates: Certificates
 
 
-async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: Undo) -> House:
+async def open_house(
+    config: NodeConfig, logbook: Logbook, reactor: Any, undo: Undo, certificates: Certificates | None = None
+) -> House:
     """Open the store, put the rooms on it and start those that work by themselves -> House.
 
-    What is started is left in ``undo``.  Raises StartError and StoreError, in words fit to be shown.
+    ``certificates`` have been loaded; None: there are none.  What is started is left in ``undo``.  Raises StartError
+    and StoreError, in words fit to be shown.
     """
     make_state(config.state, logbook)
     store = await open_store(
@@ -172,7 +179,8 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     resolver.obey(keeping(ISite, store.site))
     undo.push("the resolver", resolver.stop)
     vitals = make_vitals(config, store, logbook, reactor)
-    ground = Ground(config, store, audit, logbook, reactor, resolver, vitals)
+    certificates = certificates or Certificates((), logbook, now=store.spool.now)
+    ground = Ground(config, store, audit, logbook, reactor, resolver, vitals, certificates)
     hasher = Hasher(in_threads(reactor))
     sessions = keeping(ISessions, Sessions(config.hostname, store.spool.now))
     routing = keeping(IRouting, Router(store.site))
@@ -192,6 +200,8 @@ async def open_house(config: NodeConfig, logbook: Logbook, reactor: Any, undo: U
     undo.push("the doors", doors.stop)
     vitals.start()
     undo.push("the watch", vitals.stop)
+    certificates.start(reactor, in_threads(reactor))
+    undo.push("certificates", certificates.stop)
     start(delivery, "delivery", undo)
     start(control, "the control socket", undo)
     return house
@@ -231,10 +241,7 @@ def gate(ground: Ground, sessions: ISessions) -> Gate:
 def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting, doors: IDoors) -> House:
     """Put the rooms together, each handed on through its promise; raises StartError for password files."""
     config, store, logbook = ground.config, ground.store, ground.logbook
-    try:
-        checker = auth_chain(config.auth, store.account_rows, hasher, store.counters, logbook)
-    except ValueError as error:
-        raise StartError(f"auth: {error}") from None
+    checker, portal = make_locks(config.auth, store, hasher, logbook, ground.reactor)
     service = MailboxService(
         Floors(
             spool=keeping(ISpool, store.spool),
@@ -249,6 +256,8 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
             routing=routing,
             doors=keeping(IDoors, doors),
             vitals=keeping(IVitals, ground.vitals),
+            senders=keeping(ISenders, store.senders),
+            certificates=keeping(ICertificates, ground.certificates),
         ),
         hostname=config.hostname,
         policies=keeping(IPolicies, gate(ground, sessions)),
@@ -258,7 +267,9 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
     console.logbook = logbook  # the node's own: its level, its followers
     return House(
         mailbox_service=keeping(IMailboxService, service),
-        portal=Portal(Realm(store.account_rows), [checker]),
+        portal=portal,
+        tls=ground.certificates,
+        verifiers=make_verifiers(config.auth, store),
         console=keeping(IConsole, console),
         counters=keeping(ICounters, store.counters),
         sessions=sessions,

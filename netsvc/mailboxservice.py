@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from netsvc.interfaces import (
         IAccounts,
         IAudit,
+        ICertificates,
         IDirectory,
         IDoors,
         IEvents,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         IPolicies,
         IQueueAdmin,
         IRouting,
+        ISenders,
         ISessions,
         ISite,
         ISpool,
@@ -75,6 +77,8 @@ class Floors:
     events: IEvents
     routing: IRouting
     doors: IDoors
+    senders: ISenders
+    certificates: ICertificates
     vitals: IVitals | None = None
 
 
@@ -84,6 +88,8 @@ class MailboxService:
 
     def __init__(self, floors: Floors, *, hostname: str, policies: IPolicies, logbook: Logbook) -> None:
         self.doors = floors.doors
+        self.senders = floors.senders
+        self.certificates = floors.certificates
         self.vitals = floors.vitals
         self.queue = floors.queue
         self.mail = floors.mail

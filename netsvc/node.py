@@ -18,6 +18,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IProtocolFactory
 
 import netsvc
+from netsvc.certificates.keyfiles import CertificateError
 from netsvc.listeners import Listener, ListenerError
 from netsvc.mail.escape import escape
 from netsvc.notify import notify
@@ -25,6 +26,7 @@ from netsvc.notify import notify
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
+    from netsvc.certificates.shelf import Certificates
     from netsvc.config.node import NodeConfig
     from netsvc.interfaces import IHouse, IProtocolMaker
     from netsvc.logbook import Logbook
@@ -83,6 +85,7 @@ class NodeService(MultiService):
         self.say_failure: Callable[[str], object] = complain_on_stderr
         self.before_giving_up: Callable[[str], object] | None = None
         self.gather_log: Callable[[Callable[..., object] | None], object] | None = None
+        self.certificates: Certificates | None = None
         self._makers = makers
         self._opening = opening
         self._logbook = logbook
@@ -95,17 +98,20 @@ class NodeService(MultiService):
             listener.setServiceParent(self)  # type: ignore[no-untyped-call] # Twisted's has no types
 
     def privilegedStartService(self) -> None:
-        """Bind every listener; raises SystemExit after one clear line when one cannot be bound."""
+        """Read the keys and bind every listener; raises SystemExit after one clear line when that cannot be done."""
         raise_file_limit()
         keep_large_buffers()
         super().privilegedStartService()  # type: ignore[no-untyped-call] # Twisted's has no types
         try:
+            if self.certificates is not None:
+                self.certificates.load()
             for listener in self.listeners:
                 listener.bind()
-        except ListenerError as error:
+        except (CertificateError, ListenerError) as error:
             for listener in self.listeners:
                 listener.unbind()
-            self._logbook.error("service.failed", stage="binding", why=str(error))
+            stage = "binding" if isinstance(error, ListenerError) else "reading certificates"
+            self._logbook.error("service.failed", stage=stage, why=str(error))
             self.say_failure(str(error))
             if self.before_giving_up is not None:
                 self.before_giving_up(str(error))

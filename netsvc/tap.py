@@ -7,8 +7,10 @@ process before it has touched anything.  ``makeService`` hands what was read to
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -22,6 +24,7 @@ from netsvc import logbook, loglines
 from netsvc.config.complaints import Complaint, ConfigError, ValueFaultError
 from netsvc.config.node import Overrides, check_auth, load_node, parse_listen
 from netsvc.config.rooms import Rooms
+from netsvc.config.tls import encrypted
 from netsvc.delivery.routing import check_route
 from netsvc.discovery import protocols
 from netsvc.node import NodeService, complain_on_stderr
@@ -98,6 +101,7 @@ class Options(usage.Options, AuthOptionMixin):
             self.node = load_node(Path(self["config"]) if self["config"] else None, overrides, rooms)
             if self["check"]:
                 _check_passwords(self.node)
+                _check_certificates(self.node)
         except ConfigError as error:
             for complaint in _with_broken(error.complaints, self.protocols):
                 complain_on_stderr(str(complaint))
@@ -125,6 +129,21 @@ def _check_passwords(node: NodeConfig) -> None:
                     read_entries(path)
             except PasswordFileError as error:
                 complaints.append(Complaint(str(node.file or "--auth"), 0, "auth", str(error)))
+    if complaints:
+        raise ConfigError(complaints)
+
+
+def _check_certificates(node: NodeConfig) -> None:
+    """Read certificates and keys; raises ConfigError with what is wrong with each."""
+    from netsvc.certificates.keyfiles import CertificateError, load_pair  # noqa: PLC0415 - for --check only
+
+    complaints = []
+    for pair in node.tls:
+        try:
+            load_pair(pair)
+        except CertificateError as error:
+            key = f'tls.names."{pair.name}"' if pair.name else "tls"
+            complaints.append(Complaint(str(node.file or "[tls]"), 0, key, str(error)))
     if complaints:
         raise ConfigError(complaints)
 
@@ -198,6 +217,7 @@ def makeService(options: Options) -> NodeService:
     """Return the service for checked ``options``."""
     from twisted.internet import reactor  # noqa: PLC0415 - installed by importing it, so never at module level
 
+    from netsvc.certificates.shelf import Certificates  # noqa: PLC0415 - as below
     from netsvc.house import open_house  # noqa: PLC0415 - the rooms are imported when they are needed, not for --help
 
     if options.node is None or options.protocols is None:
@@ -206,7 +226,12 @@ def makeService(options: Options) -> NodeService:
     book.from_thread = reactor.callFromThread  # type: ignore[attr-defined] # chosen at run time
     for module, why in options.protocols.broken.items():
         book.error("plugin.broken", module=module, why=why)
-    service = NodeService(options.node, options.protocols.makers, open_house, book, reactor)
+    certificates = Certificates(
+        options.node.tls, book, now=lambda: int(time.time() * 1000), listeners=encrypted(options.node.listeners)
+    )
+    opening = functools.partial(open_house, certificates=certificates)
+    service = NodeService(options.node, options.protocols.makers, opening, book, reactor)
+    service.certificates = certificates
     service.gather_log = LOG_PLACE.gather
     twistd: Mapping[str, Any] = options.parent or {}
     service.before_giving_up = lambda why: _tidy(twistd, why)

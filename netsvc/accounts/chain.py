@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from zope.interface import implementer
+
 from netsvc.accounts.checkers import FirstOf, StoreChecker
 from netsvc.accounts.passwords import PasswordFileChecker
-from netsvc.accounts.throttle import ThrottledChecker
+from netsvc.accounts.throttle import CONSOLE, ThrottledChecker
+from netsvc.interfaces import IMailLogin
 from netsvc.mail.escape import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from twisted.internet.defer import Deferred
+
     from netsvc.accounts.hashes import Hasher
+    from netsvc.accounts.throttle import Rule
     from netsvc.interfaces import IAccountRows, ICounters
     from netsvc.logbook import Logbook
 
@@ -46,6 +54,7 @@ def auth_chain(
     hasher: Hasher,
     counters: ICounters,
     logbook: Logbook | None = None,
+    rule: Rule = CONSOLE,
 ) -> ThrottledChecker:
     """Build the chain of ``specs`` (``store``, ``passwd:PATH``, or a checker as it is), tried in order, throttled.
 
@@ -61,4 +70,20 @@ def auth_chain(
             checkers.append(StoreChecker(account_rows, hasher))
         else:
             checkers.append(PasswordFileChecker(argument, hasher, logbook))
-    return ThrottledChecker(FirstOf(checkers), counters, hasher)
+    return ThrottledChecker(FirstOf(checkers), counters, hasher, rule)
+
+
+@implementer(ICredentialsChecker)
+class ByDoor:
+    """Two chains behind the one interface a Portal keeps a checker for: mail clients' logins go through their own."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, console: ThrottledChecker, mail: ThrottledChecker) -> None:
+        self._console = console
+        self._mail = mail
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """See ThrottledChecker."""
+        chain = self._mail if IMailLogin.providedBy(credentials) else self._console
+        return chain.requestAvatarId(credentials)

@@ -12,7 +12,8 @@ from zope.interface import implementer
 
 from netsvc.accounts.hashes import HasherBusyError
 from netsvc.accounts.identity import Operator, account_operator, name_of, password_of
-from netsvc.interfaces import ILoginSource
+from netsvc.accounts.verifiers import keep_verifier
+from netsvc.interfaces import ILoginSource, IMailLogin
 from netsvc.records import FLAG_LOCKED
 
 if TYPE_CHECKING:
@@ -51,8 +52,11 @@ class StoreChecker:
         except HasherBusyError as busy:
             raise BusyLogin(str(busy)) from None
         right = right and row is not None and not row.flags & FLAG_LOCKED
-        if row is not None and ILoginSource.providedBy(credentials):
-            await self._rows.seen(row.name, credentials.source, right)
+        mail = IMailLogin.providedBy(credentials)
+        if row is not None and ILoginSource.providedBy(credentials) and (right or not mail):
+            await self._rows.seen(row.name, credentials.source, right)  # of a wrong one only here: it takes time (T22)
+        if right and mail and row is not None and not row.scram:
+            await keep_verifier(self._rows, self._hasher, row.name, password_of(credentials.password))
         if not right or row is None:
             raise UnauthorizedLogin("wrong name or password")
         return account_operator(row)

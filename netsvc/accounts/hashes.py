@@ -8,6 +8,7 @@ name nobody has costs the same: its password is checked against a dummy hash.
 
 from __future__ import annotations
 
+import secrets
 import unicodedata
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,6 +17,9 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import Argon2Error, InvalidHashError
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
+
+from netsvc.sasl.prep import PrepError
+from netsvc.sasl.verifier import SALT_LENGTH, make_verifier
 
 TIME_COST: Final = 3
 MEMORY_KIB: Final = 19 * 1024
@@ -64,6 +68,11 @@ class Hasher:
         made: str = await self._queue(self._argon2.hash, _prepared(password))
         return made
 
+    async def verifier(self, password: str) -> str:
+        """Return a SCRAM verifier of ``password``, "" for one that SCRAM has no form of.  Raises HasherBusyError."""
+        made: str = await self._queue(_verifier, password)
+        return made
+
     async def verify(self, stored: str | None, password: str) -> bool:
         """Whether ``password`` is that of the hash ``stored``; None: of nobody, checked all the same.
 
@@ -95,3 +104,10 @@ class Hasher:
 def _prepared(password: str) -> bytes:
     """Return the octets that are hashed: the same for every way to type the same characters (RFC 8265, NFC)."""
     return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
+
+
+def _verifier(password: str) -> str:
+    try:
+        return str(make_verifier(password, secrets.token_bytes(SALT_LENGTH)))
+    except (PrepError, UnicodeEncodeError):
+        return ""

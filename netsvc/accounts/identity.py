@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from zope.interface import implementer
 
-from netsvc.interfaces import IOperator
+from netsvc.interfaces import IOperator, ISubmitter
+from netsvc.mail.address import AddressError, parse_address
 from netsvc.records import FLAG_CONTENT, ROLES
 
 if TYPE_CHECKING:
     from netsvc.records import AccountRow
 
 NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
+ADDRESS_MOST: Final = 254
 PASSWORD_LEAST: Final = 8
 PASSWORD_MOST: Final = 512
 CONTENT: Final = "content"
@@ -35,6 +37,15 @@ class Operator:
     enabled: bool = False
 
 
+@implementer(ISubmitter)
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """See ISubmitter."""
+
+    name: str
+    address: str
+
+
 def account_operator(row: AccountRow) -> Operator:
     """Return the operator an account of the store is, as it was before this login."""
     role = ROLES[row.role] if 0 <= row.role < len(ROLES) else ROLES[0]
@@ -42,8 +53,15 @@ def account_operator(row: AccountRow) -> Operator:
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` can be an account's name."""
-    return NAME.fullmatch(text) is not None
+    """Whether ``text`` can be an account's name: a plain one, or the address of a mailbox in lower case."""
+    if "@" not in text:
+        return NAME.fullmatch(text) is not None
+    try:
+        address = parse_address(text)
+    except AddressError:
+        return False
+    plain = len(text) <= ADDRESS_MOST and not any(c in text for c in '":')  # a password file divides by colons
+    return plain and address.key == text and not address.domain.startswith("[")
 
 
 def name_of(given: str | bytes) -> str:

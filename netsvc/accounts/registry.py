@@ -45,9 +45,9 @@ class Accounts:
         """-> Deferred[list[row]]: name role content last_at last_from fails locked."""
         return Deferred.fromCoroutine(self._users())
 
-    def add(self, name: str, password: str, role: str) -> Deferred[None]:
+    def add(self, name: str, password: str, role: str, mailbox: int = 0) -> Deferred[None]:
         """Create an account.  ``role`` as ``read_roles`` takes it, or ``none`` for one that only sends mail."""
-        return self._change(self._add(name, password, role))
+        return self._change(self._add(name, password, role, mailbox))
 
     def set_password(self, name: str, password: str) -> Deferred[None]:
         """Give ``name`` another password."""
@@ -56,6 +56,15 @@ class Accounts:
     def set_role(self, name: str, role: str) -> Deferred[None]:
         """Give ``name`` another role; the content privilege stays unless ``,content`` or ``,no-content`` is said."""
         return self._change(self._set_role(name, role))
+
+    def set_mailbox(self, name: str, mailbox: int) -> Deferred[None]:
+        """Give ``name`` the mailbox with the id ``mailbox``, 0: none."""
+        return self._change(self._set_mailbox(name, mailbox))
+
+    async def _set_mailbox(self, name: str, mailbox: int) -> None:
+        await self._existing(name)
+        if not await self._rows.update(name, mailbox_id=mailbox or None):
+            raise _no_account(name)
 
     def delete(self, name: str) -> Deferred[None]:
         """Delete an account; not the last admin's."""
@@ -72,12 +81,13 @@ class Accounts:
     async def _users(self) -> list[Row]:
         return [_user_row(row) for row in await self._rows.all()]
 
-    async def _add(self, name: str, password: str, role: str) -> None:
+    async def _add(self, name: str, password: str, role: str, mailbox: int) -> None:
         if not is_name(name):
-            raise AccountError(f"{escape(name, 64)!r} is no name: 1 to 64 of a-z 0-9 . _ -")
+            raise AccountError(f"{escape(name, 64)!r} is no name: 1 to 64 of a-z 0-9 . _ -, or an address")
         number, content = _read_role(role)
         flags = FLAG_CONTENT if content else 0
-        row = AccountRow(name, await self._hash(password), role=number, flags=flags)
+        hashed, scram = await self._hash(password)
+        row = AccountRow(name, hashed, scram, role=number, flags=flags, mailbox_id=mailbox)
         try:
             await self._rows.create(row)
         except StoreError as error:
@@ -85,7 +95,8 @@ class Accounts:
 
     async def _set_password(self, name: str, password: str) -> None:
         await self._existing(name)
-        if not await self._rows.update(name, hash=await self._hash(password)):
+        hashed, scram = await self._hash(password)
+        if not await self._rows.update(name, hash=hashed, scram=scram):
             raise _no_account(name)
 
     async def _set_role(self, name: str, role: str) -> None:
@@ -127,7 +138,8 @@ class Accounts:
         if not [r for r in others if r.name != leaving.name]:
             raise AccountError(f"{leaving.name} is the last admin: make another one first")
 
-    async def _hash(self, password: str) -> str:
+    async def _hash(self, password: str) -> tuple[str, str]:
+        """Return what is kept of a password: its hash, and its SCRAM verifier.  Raises AccountError."""
         if len(password) < PASSWORD_LEAST:
             raise AccountError(f"the password is too short: at least {PASSWORD_LEAST} characters")
         if len(password) > PASSWORD_MOST:
@@ -135,7 +147,7 @@ class Accounts:
         if any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in password):
             raise AccountError("the password holds control characters")
         try:
-            return await self._hasher.hash(password)
+            return await self._hasher.hash(password), await self._hasher.verifier(password)
         except HasherBusyError:
             raise AccountError("too many passwords are being checked now: try again") from None
 
@@ -165,6 +177,8 @@ def _user_row(row: AccountRow) -> Row:
         "last_from": escape(operator.last_from, 100),
         "fails": operator.fails,
         "locked": bool(row.flags & FLAG_LOCKED),
+        "mailbox_id": row.mailbox_id,
+        "scram": bool(row.scram),
     }
 
 
@@ -203,11 +217,12 @@ async def first_operator(account_rows: IAccountRows, hasher: Hasher, state_dir: 
     if any(row.role for row in rows):
         return None
     password = make_password()
-    row = AccountRow(FIRST_NAME, await hasher.hash(password), role=_ADMIN, flags=FLAG_CONTENT)
+    hashed, scram = await hasher.hash(password), await hasher.verifier(password)
+    row = AccountRow(FIRST_NAME, hashed, scram, role=_ADMIN, flags=FLAG_CONTENT)
     path = Path(state_dir) / INITIAL_FILE
     await hasher.run(write_secret, path, password + "\n")
     if any(r.name == FIRST_NAME for r in rows):  # an account that only sends mail becomes the operator
-        await account_rows.update(row.name, hash=row.hash, role=row.role, flags=row.flags)
+        await account_rows.update(row.name, hash=row.hash, scram=scram, role=row.role, flags=row.flags)
     else:
         await account_rows.create(row)
     return str(path), password

@@ -13,6 +13,7 @@ While locked, a login takes as long and says the same as one with a wrong passwo
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -20,6 +21,8 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import implementer
 
+from netsvc.accounts.checkers import BusyLogin
+from netsvc.accounts.hashes import HasherBusyError
 from netsvc.accounts.identity import password_of
 from netsvc.interfaces import ILoginSource
 from netsvc.mail.escape import escape_bytes
@@ -30,8 +33,11 @@ if TYPE_CHECKING:
 
 REALM: Final = 2
 """The counters' realm for logins."""
+MAIL_REALM: Final = 3
+"""The counters' realm for logins of mail clients."""
 WINDOW_MS: Final = 15 * 60_000
 LOCK_MS: Final = 30 * 60_000
+MAIL_LOCK_MS: Final = 15 * 60_000
 PAIR_LIMIT: Final = 10
 NETWORK_LIMIT: Final = 40
 NAME_LIMIT: Final = 100
@@ -50,23 +56,42 @@ def network_of(source: str) -> tuple[str, bool]:
     return str(ipaddress.ip_network((address, bits), strict=False)), address.is_loopback
 
 
-def counted(name: str, source: str) -> list[tuple[str, int]]:
-    """Return the keys a failure counts for, each with its limit; the pair comes first."""
+def counted(name: str, source: str, *, exact: bool = False) -> list[tuple[str, int]]:
+    """Return the keys a failure counts for, each with its limit; the pair comes first.
+
+    ``exact``: an IPv4 address is paired with the name rather than its network, which other people are in too.
+    """
     network, loopback = network_of(source)
-    keys = [(f"{network} {name}", PAIR_LIMIT)]
+    near = source if exact and ":" not in source else network
+    keys = [(f"{near} {name}", PAIR_LIMIT)]
     if not loopback:
         keys += [(f"{network} *", NETWORK_LIMIT), (f"* {name}", NAME_LIMIT)]
     return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Where failures are counted, for how long they lock, and whether for an exact address (see ``counted``)."""
+
+    realm: int = REALM
+    lock_ms: int = LOCK_MS
+    exact: bool = False
+
+
+CONSOLE: Final = Rule()
+MAIL: Final = Rule(MAIL_REALM, MAIL_LOCK_MS, exact=True)
+"""For mail clients (T22): apart from the console, so that guessing at one locks nobody out of the other."""
 
 
 @implementer(ICredentialsChecker)
 class ThrottledChecker:
     """A checker before which failures are counted.  Credentials that provide ILoginSource say where they come from."""
 
-    def __init__(self, checker: Any, counters: ICounters, hasher: Hasher) -> None:
+    def __init__(self, checker: Any, counters: ICounters, hasher: Hasher, rule: Rule = CONSOLE) -> None:
         self._checker = checker
         self._counters = counters
         self._hasher = hasher
+        self._rule = rule
         self.credentialInterfaces = checker.credentialInterfaces
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
@@ -77,16 +102,25 @@ class ThrottledChecker:
         given = credentials.username
         name = escape_bytes(given if isinstance(given, bytes) else given.encode("utf-8", "replace"), 64).lower()
         source = credentials.source if ILoginSource.providedBy(credentials) else ""
-        keys = counted(name, source)
+        keys = counted(name, source, exact=self._rule.exact)
         for key, _ in keys:
-            if await self._counters.locked(REALM, key):
-                await self._hasher.verify(None, password_of(credentials.password))
+            if await self._counters.locked(self._rule.realm, key):
+                password = getattr(credentials, "password", None)
+                if password is not None:
+                    await self._spend(password)
                 raise UnauthorizedLogin("locked")
         try:
             found = await maybeDeferred(self._checker.requestAvatarId, credentials)
         except UnauthorizedLogin:
             for key, limit in keys:
-                await self._counters.fail(REALM, key, limit, WINDOW_MS, LOCK_MS)
+                await self._counters.fail(self._rule.realm, key, limit, WINDOW_MS, self._rule.lock_ms)
             raise
-        await self._counters.clear(REALM, keys[0][0])
+        await self._counters.clear(self._rule.realm, keys[0][0])
         return found
+
+    async def _spend(self, password: Any) -> None:
+        """Take as long as a check does."""
+        try:
+            await self._hasher.verify(None, password_of(password))
+        except HasherBusyError as busy:
+            raise BusyLogin(str(busy)) from None

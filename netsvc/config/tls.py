@@ -16,7 +16,7 @@ from netsvc.config.complaints import Complaints, ValueFaultError, kind_of, quote
 from netsvc.config.table import TableReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from netsvc.config.listener import ListenerConfig
 
@@ -115,3 +115,8 @@ def auth_of(settings: Mapping[str, Any]) -> str:
     """Return what a listener's ``auth`` comes to: off, optional or required."""
     auth = str(settings.get("auth", "off"))
     return USUAL_AUTH.get(str(settings.get("service")), "off") if auth == "usual" else auth
+
+
+def encrypted(listeners: Sequence[ListenerConfig]) -> list[str]:
+    """Return the names of the listeners that offer TLS."""
+    return [listener.name for listener in listeners if listener.settings.get("tls") in ENCRYPTED]

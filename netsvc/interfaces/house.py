@@ -84,7 +84,9 @@ class IHouse(Interface):
     """All that a protocol plugin is given."""
 
     mailbox_service = Attribute("IMailboxService")
-    portal = Attribute("twisted.cred Portal: IUsernamePassword -> IOperator")
+    portal = Attribute("twisted.cred Portal: IUsernamePassword -> IOperator, or ISubmitter for IMailLogin and IScramLogin")
+    tls = Attribute("ICertificates: for transport.startTLS and wrapServerTLS")
+    verifiers = Attribute("IVerifiers for SCRAM, None where accounts are not in the store")
     console = Attribute("IConsole")
     counters = Attribute("ICounters")
     sessions = Attribute("ISessions")

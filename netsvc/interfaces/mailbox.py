@@ -26,6 +26,8 @@ class IMailboxService(Interface):
     audit = Attribute("IAudit")
     site = Attribute("ISite: the committed configuration")
     doors = Attribute("IDoors: blocked peers and paused listeners")
+    senders = Attribute("ISenders: who may send as whom")
+    certificates = Attribute("ICertificates")
     sessions = Attribute("ISessions: the live registry, in and out")
     events = Attribute("IEvents: what happens, to follow")
     policies = Attribute("IPolicies: the gate")

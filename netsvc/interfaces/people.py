@@ -25,7 +25,7 @@ class IAccountRows(Interface):
         "-> Deferred[None]; StoreError when the name is taken"
 
     def update(name: str, **columns: Any) -> Deferred[bool]:
-        "-> Deferred[bool]: hash scram role flags; False when there is no such account"
+        "-> Deferred[bool]: hash scram role flags mailbox_id; False when there is no such account"
 
     def delete(name: str) -> Deferred[bool]:
         "-> Deferred[bool]"
@@ -38,16 +38,19 @@ class IAccounts(Interface):
     """Accounts as the console's user verbs see them.  Changes fail with AccountError, whose text is fit to be shown."""
 
     def users() -> Deferred[list[Row]]:
-        "-> Deferred[list[row]]: name role content last_at last_from fails"
+        "-> Deferred[list[row]]: name role content last_at last_from fails locked mailbox_id scram (bool)"
 
-    def add(name: str, password: str, role: str) -> Deferred[None]:
-        "-> Deferred[None]; hashing is off the reactor"
+    def add(name: str, password: str, role: str, mailbox: int = 0) -> Deferred[None]:
+        "-> Deferred[None]; hashing is off the reactor.  ``mailbox`` is its mailbox's id, 0 for none"
 
     def set_password(name: str, password: str) -> Deferred[None]:
         "-> Deferred[None]"
 
     def set_role(name: str, role: str) -> Deferred[None]:
         "-> Deferred[None]"
+
+    def set_mailbox(name: str, mailbox: int) -> Deferred[None]:
+        "Give it the mailbox with this id, 0: none -> Deferred[None]"
 
     def delete(name: str) -> Deferred[None]:
         "-> Deferred[None]; the last admin stays"

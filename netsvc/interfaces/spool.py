@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter
-    from netsvc.mail.message import Hop, Leased, LocalDelivery, Message, NewDelivery
+    from netsvc.mail.message import Hop, Leased, LocalDelivery, Message, NewDelivery, Refusals
     from netsvc.mail.outcome import Outcome, Report, Settled
     from netsvc.settings import SiteSettings
 
@@ -30,15 +30,19 @@ class ISpool(Interface):
         """-> IBodyWriter"""
 
     def accept(
-        message: Message, body: IBodyWriter | bytes, deliveries: Sequence[NewDelivery], local: Sequence[LocalDelivery]
+        message: Message,
+        body: IBodyWriter | bytes,
+        deliveries: Sequence[NewDelivery],
+        local: Sequence[LocalDelivery],
+        refusals: Refusals | None = None,
     ) -> Deferred[int]:
         """Take responsibility -> Deferred[int], the message id.
 
         ``message`` Message, ``body`` IBodyWriter or bytes, ``deliveries`` [NewDelivery], ``local`` [LocalDelivery].
         The body is durable first, then ONE unit of work for all rows.  A local delivery over its
         quota, or whose mailbox is gone, fails the whole with ReplyError 452 4.2.2 / 550 5.1.1 when it is the only
-        recipient, else it becomes a deferred delivery with that reason.  Fails with ReplyError; then nothing is
-        kept.
+        recipient, else it becomes a deferred delivery with that reason; those whom ``refusals`` lets be refused are
+        left out instead, and stand there with their replies.  Fails with ReplyError; then nothing is kept.
         """
 
     def due(limit: int) -> Deferred[list[tuple[int, int]]]:

@@ -128,14 +128,20 @@ class SmtpMaker:
 
     def make(self, house: IHouse, settings: Mapping[str, Any]) -> IProtocolFactory:
         """Return the factory of one listener."""
+        from netsvc.config.tls import auth_of  # noqa: PLC0415 - as below
         from netsvc.smtpd.factory import SmtpFactory  # noqa: PLC0415 - drop-ins are light: every scan imports them
+        from netsvc.smtpd.guard import Locks  # noqa: PLC0415 - as above
         from netsvc.smtpd.listener import SmtpListenerSettings  # noqa: PLC0415 - as above
 
         chosen = dict(settings)
         for name in ("command_timeout", "data_timeout", "grace"):
             chosen[name] = settings[name] / 1000  # the door counts seconds
+        chosen["auth"] = auth_of(settings)
         own = SmtpListenerSettings(hostname=house.hostname, **chosen)
-        factory: IProtocolFactory = SmtpFactory(house.mailbox_service, own, house.logbook, house.clock, house.slots)
+        locks = Locks(house.tls, house.portal, house.verifiers, house.logbook, house.clock)
+        factory: IProtocolFactory = SmtpFactory(
+            house.mailbox_service, own, house.logbook, house.clock, house.slots, locks
+        )
         return factory
 
 

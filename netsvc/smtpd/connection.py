@@ -143,15 +143,19 @@ class SmtpConnection:
         """Begin the handshake; nothing more is understood until it has ended."""
         self._handshaking = True
         self._rearm(HANDSHAKE_SECONDS)
-        self._outlet.secure(self._factory.guard.locks.certificates)
+        guard = self._factory.guard
+        assert guard is not None, "TLS is offered by a guard only"
+        self._outlet.secure(guard.locks.certificates)
 
     def handshakeCompleted(self) -> None:
         """Go on inside TLS, anew (IHandshakeListener)."""
         self._handshaking = False
         handle, factory = self._outlet.handle(), self._factory
         self._facts.tls = self._entry.tls = describe(handle)
-        self._dialogue.secure(factory.guard.inside(handle), handle)
-        if factory.guard.implicit:
+        guard = factory.guard
+        assert guard is not None, "TLS is offered by a guard only"
+        self._dialogue.secure(guard.inside(handle), handle)
+        if guard.implicit:
             self._greet()
         else:
             self._rearm(factory.settings.command_timeout)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from netsvc.deferreds import at_once
 from netsvc.mail import reply as r
-from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
+from netsvc.mail.envelope import Envelope, SessionFacts
 from netsvc.mail.ids import show_id
 from netsvc.mail.reply import Reply, ReplyError
 from netsvc.smtp.events import (
@@ -23,6 +23,7 @@ from netsvc.smtp.events import (
     AuthAnswered,
     AuthRequested,
     ClientReplaced,
+    ContentDropped,
     ContentEnded,
     ContentReceived,
     DataRequested,
@@ -55,7 +56,8 @@ class Dialogue:
     """A session and the service that answers it.
 
     ``session`` is the ServerSession; ``awaiting``: a Deferred of the service has not fired; ``over``: the session has
-    ended, for the reason ``why``; ``upgrading``: TLS is to begin.  ``answered`` is called when what was awaited has come.
+    ended, for the reason ``why``; ``upgrading``: TLS is to begin.  ``answered`` is called when what was awaited has
+    come.
     """
 
     __slots__ = (
@@ -184,7 +186,7 @@ class Dialogue:
         session = self.session
         if session.state not in UNDER_WAY:
             return None
-        recipients = [str(getattr(each, "address", each)) for each in session.recipients]
+        recipients = [str(each.address) for each in session.recipients]
         return str(session.reverse_path), recipients, session.content_size
 
     def close(self, reply: Reply, why: str) -> bool:
@@ -232,7 +234,12 @@ class Dialogue:
             self._logins = Logins(self._guard, self._facts, self._entry, self._handle)
         self._settle(self._logins.answer(event))
 
+    def _dropped(self, event: ContentDropped) -> None:
+        del event
+        self._forget_submission()
+
     def _sender(self, event: SenderGiven) -> None:
+        self._forget_submission()  # of chunks that EHLO has ended
         self._verify(self._service.verify_sender, event)
 
     def _recipient(self, event: RecipientGiven) -> None:
@@ -241,8 +248,10 @@ class Dialogue:
     def _data(self, event: DataRequested) -> None:
         del event
         session = self.session
-        recipients = tuple([Recipient(address) for address in session.recipients])
-        envelope = Envelope(self._facts, session.reverse_path, recipients, session.size, session.body)
+        recipients = tuple(session.recipients)
+        envelope = Envelope(
+            self._facts, session.reverse_path, recipients, session.size, session.body, wishes=session.wishes
+        )
         try:
             self._submission = self._service.submit(envelope)
         except Exception:  # noqa: BLE001 - whatever it is, the client may try again
@@ -324,17 +333,27 @@ class Dialogue:
     def _committed(self, number: int) -> None:
         self._entry.messages += 1
         self.awaiting = self._committing = False
-        self._submission = None
-        self._answer(r.queued(show_id(number)))
+        submission, self._submission = self._submission, None
+        self._answer_content(r.queued(show_id(number)), submission)
         self._resume()
 
     def _failed(self, failure: Failure) -> None:
         self.awaiting = False
         reply = self._refusal(failure)
+        submission = self._submission if self._committing else None
         self._committing = False
         self._forget_submission()
-        self._answer(reply)
+        self._answer_content(reply, submission)
         self._resume()
+
+    def _answer_content(self, reply: Reply, submission: ISubmission | None) -> None:
+        """Answer with ``reply``, but for recipients that were refused alone (LMTP)."""
+        session = self.session
+        refused = submission.refused if submission is not None and session.terms.lmtp else {}
+        if refused and not self.over and session.asked is not None:
+            session.send_each([refused.get(n, reply) for n in range(len(session.recipients))])
+        else:
+            self._answer(reply)
 
     def _written(self, result: object) -> None:
         """Go on: the store takes more."""
@@ -398,6 +417,7 @@ class Dialogue:
         RecipientGiven: _recipient,
         DataRequested: _data,
         ContentReceived: _content,
+        ContentDropped: _dropped,
         ContentEnded: _content_ended,
         SessionEnded: _session_ended,
     }

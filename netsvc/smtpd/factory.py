@@ -19,6 +19,7 @@ from netsvc.mail import reply as r
 from netsvc.mail.reply import SHUTTING_DOWN, TOO_BUSY, TOO_MANY_CONNECTIONS
 from netsvc.networks import Networks
 from netsvc.smtpd.connection import STRESS_SECONDS, SmtpConnection
+from netsvc.smtpd.guard import Guard
 from netsvc.smtpd.proxied import Client, ProxiedConnection, peer_of
 from netsvc.smtpd.slots import Slots, descriptor_cap
 
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
     from netsvc.interfaces import IMailboxService, ISlots
     from netsvc.logbook import Logbook
-    from netsvc.records import DoorRule
     from netsvc.mail.reply import Reply
     from netsvc.records import DoorRule
     from netsvc.smtp.terms import Terms
+    from netsvc.smtpd.guard import Locks
     from netsvc.smtpd.listener import SmtpListenerSettings
 
 LONGEST_TICK = 5.0
@@ -65,7 +66,8 @@ class SmtpFactory:
     """Builds the connections of one SMTP listener.
 
     ``service`` is the one mailbox service, ``reactor`` gives the time, ``slots`` is the room all listeners share, its
-    own when there are no others.  Raises ValueError for settings that no session could keep.
+    own when there are no others; ``locks`` is what TLS and AUTH are done with.
+    Raises ValueError for settings that no session could keep.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class SmtpFactory:
         logbook: Logbook,
         reactor: IReactorTime,
         slots: ISlots | None = None,
+        locks: Locks | None = None,
     ) -> None:
         """Serve nobody yet."""
         self.service = service
@@ -82,6 +85,8 @@ class SmtpFactory:
         self.logbook = logbook
         self.clock = reactor
         self.terms = settings.terms()
+        guarded = settings.tls != "none" or settings.auth != "off"
+        self.guard = Guard(settings, locks) if guarded and locks is not None else None
         self.slots: ISlots = Slots(descriptor_cap(), logbook) if slots is None else slots
         self.slots.watch(self._hurry)
         self.connections: set[SmtpConnection | ProxiedConnection] = set()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.internet.tcp import Connection
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress
 
+    from netsvc.interfaces import ICertificates
+
 
 class Transport(Protocol):
     """What the door needs of a stream transport; Twisted's have it all, spread over several interfaces."""
 
     def getPeer(self) -> IAddress: ...
+    def getHandle(self) -> Any: ...
+    def startTLS(self, contextFactory: object) -> object: ...
     def write(self, data: bytes) -> None: ...
     def loseConnection(self) -> None: ...
     def abortConnection(self) -> None: ...
@@ -73,6 +77,20 @@ class Outlet:
             self._transport.registerProducer(self, False)
             self._arming = False
         self._transport.write(data)
+
+    def secure(self, certificates: ICertificates) -> None:
+        """Go on inside TLS, behind what was written before; ``write`` may be called at once."""
+        transport = self._transport
+        if self._direct is None or self.full:
+            transport.unregisterProducer()
+        self._direct = None
+        self.full = False
+        transport.startTLS(certificates)
+        transport.registerProducer(self, True)
+
+    def handle(self) -> Any:
+        """Return the TLS session (OpenSSL.SSL.Connection)."""
+        return self._transport.getHandle()
 
     def close(self, *, linger: bool) -> bool:
         """End our side once all is sent.  Return whether the client's end is awaited (only with ``linger``).

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netsvc.store.tx import SqlRow, Tx
 
 _ROWS = "SELECT name, hash, scram, role, flags, mailbox_id, last_at, last_from, fails FROM account"
-_UPDATABLE = frozenset({"hash", "scram", "role", "flags"})
+_UPDATABLE = frozenset({"hash", "scram", "role", "flags", "mailbox_id"})
 SOURCE = 200
 
 
@@ -80,7 +80,12 @@ class AccountRows:
 
     def delete(self, name: str) -> Deferred[bool]:
         """Delete an account."""
-        return self._engine.write(lambda tx: bool(tx.execute("DELETE FROM account WHERE name = ?", (name,))))
+
+        def work(tx: Tx) -> bool:
+            tx.execute("DELETE FROM sender_grant WHERE account = ?", (name,))
+            return bool(tx.execute("DELETE FROM account WHERE name = ?", (name,)))
+
+        return self._engine.write(work)
 
     def seen(self, name: str, source: str, ok: bool) -> Deferred[None]:
         """Record a login, or a failed one; a name nobody has leaves no trace here."""

@@ -20,6 +20,7 @@ from netsvc.store.engine import Engine
 from netsvc.store.leases import SLICE, free
 from netsvc.store.mailstore import MailStore
 from netsvc.store.queueadmin import QueueAdmin
+from netsvc.store.senders import Senders
 from netsvc.store.site import Site
 from netsvc.store.spool import Spool
 from netsvc.store.sqlitefiles import MemoryLinks, SqliteLinks
@@ -107,6 +108,7 @@ class Store:
         self.audit = Audit(engine, audit_file)
         self.site = Site(engine, reactor)
         self.site.watch(lambda settings: self.directory.divide(settings.subaddress))
+        self.senders = Senders(engine, lambda: self.site.current.subaddress)
         self.beats: Beats | None = None
         self.upkeep: Upkeep | None = None
 
