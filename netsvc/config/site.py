@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from netsvc.config import values
 from netsvc.config.complaints import ValueFaultError, kind_of, quote
 from netsvc.config.policies import read_policies
+from netsvc.config.recipients import RecipientsReader, check_recipients
 from netsvc.config.table import Later, TableReader
 from netsvc.settings import DeliverySettings, SiteSettings
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _LATER = {
     "accounts": Later("accounts in the node file (use `user add` on the console)"),
     "limits": Later("the limits table"),
-    "quotas": Later("the quotas table"),
 }
 _DELIVERY_LATER = {
     "mx_port": Later("MX routing, and with it mx_port,", 25),
@@ -46,36 +46,17 @@ class _SiteReader:
         settings = SiteSettings(
             domains=domains,
             mailboxes=mailboxes,
-            aliases=self._aliases(),
             routes=self._routes(),
             relay_from=top.take("relay_from", values.listed(values.relay_network), none),
             relay_domains=top.take("relay_domains", values.listed(values.domain), none),
             limits_exempt=top.take("limits_exempt", values.listed(values.network), none),
             delivery=self._delivery(),
             policies=read_policies(self._complaints, top.table("policies") or {}, self._rooms.policies),
+            **RecipientsReader(self._complaints, top).read(),
         )
         top.finish()
         self._check_together(settings)
         return settings
-
-    def _aliases(self) -> dict[str, tuple[str, ...]]:
-        aliases: dict[str, tuple[str, ...]] = {}
-        for name, targets in (self._top.table("aliases") or {}).items():
-            path = ("site", "aliases", name)
-            try:
-                address = values.address(name)
-            except ValueFaultError as fault:
-                self._complaints.add(path, f"its name {fault.text}", fault.remedy)
-                continue
-            try:
-                listed = values.listed(values.address)([targets] if isinstance(targets, str) else targets)
-            except ValueFaultError as fault:
-                self._complaints.add(path, fault.text, fault.remedy)
-                continue
-            if not listed:
-                self._complaints.add(path, "leads nowhere", f'write for instance ["admin@{address.split("@")[1]}"]')
-            aliases[address] = listed
-        return aliases
 
     def _routes(self) -> dict[str, str]:
         routes: dict[str, str] = {}
@@ -134,8 +115,10 @@ class _SiteReader:
                 if address.lower() in seen:
                     self._complaints.add(path, f"{quote(address)} is there already", "write it once")
                 seen[address.lower()] = place
+        if "domains" not in self._top.wrong and "mailboxes" not in self._top.wrong:
+            check_recipients(self._complaints, settings)
         for name in settings.relay_domains:
-            if name in domains:
+            if name in domains or name in settings.domain_aliases:
                 self._top.complain("relay_domains", f"{name} is one of domains too", "leave it in one of the two")
 
 
