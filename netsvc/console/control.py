@@ -27,6 +27,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
+from netsvc.accepting import SPARES, be_patient
 from netsvc.console.door import Door
 from netsvc.console.shell import IDLE_SECONDS, IdleWatch, Shell, json_line
 from netsvc.interfaces import IOperator
@@ -248,6 +249,7 @@ class ControlService(Service):
         before = os.umask(0o177)  # nobody else may connect, not even before its mode is set
         try:
             self._port = reactor.listenUNIX(self.path, factory, mode=0o600)
+            be_patient(self._port, "control socket", self.house.logbook, reactor, spares=SPARES)
         except CannotListenError as error:
             cause = error.socketError
             raise ControlSocketError(

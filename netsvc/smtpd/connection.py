@@ -336,4 +336,5 @@ class SmtpConnection:
             cmds=entry.commands,
             msgs=entry.messages,
             octets=entry.octets,
+            **({"proxy": self._facts.proxy} if self._facts.proxy else {}),
         )
