@@ -112,11 +112,12 @@ class FakeSpool:
 
 @implementer(IDirectory)
 class FakeDirectory:
-    """``known``: {address key: Resolution}; ``local``: domains that are ours; ``error`` an exception."""
+    """``known``: {address key: Resolution}; ``local``: domains that are ours; ``rooms`` by mailbox id; ``error``."""
 
     def __init__(self, local=("example.org",), mailboxes=("alice@example.org", "bob@example.org")):
         self.local = set(local)
         self.known = {m: Resolution(True, (MailboxRef(i + 1, m),)) for i, m in enumerate(mailboxes)}
+        self.rooms = {}
         self.error = None
 
     def resolve(self, address):
@@ -125,7 +126,10 @@ class FakeDirectory:
         return succeed(self.known.get(address.key) or Resolution(address.domain in self.local or not address.domain))
 
     def is_local(self, domain):
-        return succeed(domain in self.local)
+        return fail(self.error) if self.error is not None else succeed(domain in self.local)
+
+    def room(self, box):
+        return self.rooms.get(box.id)
 
 
 @implementer(ISite)
