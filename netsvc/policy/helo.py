@@ -16,7 +16,7 @@ from zope.interface import implementer
 from netsvc.deferreds import at_once
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
-from netsvc.mail.address import Address, AddressError, parse_domain
+from netsvc.mail.address import AddressError, parse_domain
 from netsvc.policy.guests import Guests, Remembered, for_postmaster, verdict
 from netsvc.records import PASS, NameNotFoundError, NameTemporaryError, Verdict
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from netsvc.interfaces import IPolicyGround
     from netsvc.mail.envelope import Envelope, SessionFacts
-    from netsvc.mail.message import Resolution
 
 REMEMBER = 300.0
 HOME = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
@@ -114,7 +113,7 @@ class HeloNames:
         if _is_address(domain):
             return ("syntax",)
         found = []
-        if domain == self._hostname or domain in HOME or await self._is_local(domain):
+        if domain == self._hostname or domain in HOME or await self._directory.is_local(domain):
             found.append("own_name")
         if "." not in domain:
             found.append("bare")
@@ -140,10 +139,6 @@ class HeloNames:
             except (NameNotFoundError, NameTemporaryError):
                 continue
         return found
-
-    async def _is_local(self, domain: str) -> bool:
-        resolution: Resolution = await self._directory.resolve(Address("postmaster", domain))
-        return resolution.local
 
     async def _resolves(self, domain: str) -> bool:
         """Say whether a name has an address or a mail exchanger, also where that cannot be found out now."""
