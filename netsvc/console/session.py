@@ -180,8 +180,9 @@ class ConsoleSession:
     async def _farewell(self) -> None:
         try:
             await self.record("logout", self.operator.name, "", 1, "ok")
-        except CommandError:
-            self.console.logbook.failure("console.fault", what="audit of a logout")
+        except CommandError as error:
+            cause = error.__cause__ or error  # the store's: a full disk is no mistake of ours
+            self.console.logbook.failure("console.fault", cause, what="audit of a logout")
 
     # -- running -------------------------------------------------------------------
 

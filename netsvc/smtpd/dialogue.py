@@ -215,6 +215,7 @@ class Dialogue:
 
     def _client_replaced(self, event: ClientReplaced) -> None:
         replace_client(self._facts, self._entry, event.given, self._logbook)
+        self.session.authenticated = bool(self._facts.user)
         greeting = r.GREETING.fill(hostname=self._facts.hostname)
         asked = self._service.verify_connection(self._facts)
         if asked is None:

@@ -67,6 +67,7 @@ class Service:
         self.ports = {}
         self.lines = []
         self.env = {}
+        self.prefix = []
         self._news = threading.Condition()
         self._ended = True
         self.write_config(node, site)
@@ -85,7 +86,7 @@ class Service:
         self.ports = {}
         self._ended = False
         self.process = subprocess.Popen(
-            self.command("twistd", "-n", "--pidfile=", "netsvc", "--config", str(self.config), *options),
+            self.prefix + self.command("twistd", "-n", "--pidfile=", "netsvc", "--config", str(self.config), *options),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -149,6 +150,11 @@ class Service:
             self.kill()
             raise AssertionError("the service did not end on SIGTERM:\n" + self.log()) from None
         assert not self.tracebacks(), "\n".join(self.tracebacks())
+
+    def cpu(self):
+        """Seconds of processor time it has used."""
+        words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     # -- its log ------------------------------------------------------------
 
