@@ -16,6 +16,7 @@ from zope.interface import implementer
 from netsvc.deferreds import at_once
 from netsvc.interfaces import IContent, ISubmission
 from netsvc.mail import granting, reply
+from netsvc.mail.completing import complete
 from netsvc.mail.header import MAX_HEADER, HeaderScan
 from netsvc.mail.loops import CUT, cut
 from netsvc.mail.marks import UNMARKED, Marks
@@ -192,6 +193,7 @@ class Submission:
 
     def _accepted(self, number: int, message: Message) -> int:
         session = self._envelope.session
+        self._service.policies.accepted(session, message.sender_domain, message.size)
         self._service.logbook.event(
             "message.accepted",
             id=number,
@@ -235,6 +237,8 @@ class Submission:
         service, envelope = self._service, self._envelope
         now = service.spool.now()
         trace = self._head + received(envelope, self.id, now)
+        if envelope.session.service == "submission":
+            trace += complete(self._scan, self.id, service.hostname, now)
         own = return_path(envelope.reverse_path) + trace
         deliveries: list[NewDelivery] = []
         local: list[LocalDelivery] = []

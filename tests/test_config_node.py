@@ -178,7 +178,6 @@ WRONG = [
     ("[listeners.smtp]\nmax_recipients = 1000000", "listeners.smtp.max_recipients:", "at most 100000"),
     ("[listeners.smtp]\nbare_newline = 'drop'", "listeners.smtp.bare_newline:", "reject"),
     ("[listeners.smtp]\nservice = 'submission'", "listeners.smtp.service:", "not yet supported"),
-    ("[listeners.smtp]\nservice = 'lmtp'", "listeners.smtp.service:", "not yet supported"),
     ("[listeners.smtp]\ntls = 'starttls'", "listeners.smtp.tls:", "not yet supported"),
     ("[listeners.smtp]\nauth = 'required'", "listeners.smtp.auth:", "not yet supported"),
     ("[listeners.smtp]\nproxy_from = ['10.0.0.1']", "listeners.smtp.proxy_from:", "not yet supported"),

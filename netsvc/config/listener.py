@@ -94,14 +94,7 @@ def _take(reader: TableReader, setting: Setting) -> Any:
 
 def _reader_of(setting: Setting) -> Callable[[object], Any]:
     """Return what checks a value against ``setting``."""
-    read = setting_reader(setting, values.network if setting.name in _NETWORKS else values.filled)
-
-    def checked(value: object) -> Any:
-        if isinstance(value, str) and (setting.name, value) in _LATER_CHOICES:
-            raise ValueFaultError(f"{value} is not yet supported", f'write "{setting.default}"')
-        return read(value)
-
-    return checked
+    return setting_reader(setting, values.network if setting.name in _NETWORKS else values.filled)
 
 
 def check_together(complaints: Complaints, listeners: list[ListenerConfig]) -> None:

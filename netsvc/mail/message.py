@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from netsvc.mail.reply import Reply
 
 
 class State(IntEnum):
@@ -49,7 +52,9 @@ class Result(IntEnum):
 class Message(NamedTuple):
     """One message as accepted.  ``hdr`` is what we put before its content (our Received field, CRLF ended).
 
-    ``flags``: bit 0 a delay warning was sent, bit 1 an 8BITMIME body, bit 2 one of our own reports.
+    ``flags``: bit 0 a delay warning was sent, bit 1 an 8BITMIME body, bit 2 one of our own reports, bit 3 SMTPUTF8, bit
+    4 a BINARYMIME body, bit 5 REQUIRETLS; ``by_at`` (0: none) is when it should be delivered (RFC 2852), bit 6: it is
+    returned then, bit 7: with a trace.  ``envid`` is xtext, ``ret`` and ``prio`` as in ``Wishes``.
     ``client`` is the peer's IP, ``auth`` the authenticated user, "" where there is none.
     """
 
@@ -72,11 +77,18 @@ class Message(NamedTuple):
     tag: str = ""
     envid: str = ""
     ret: int = 0
+    prio: int = 0
+    by_at: int = 0
 
 
 FLAG_WARNED = 1
 FLAG_8BIT = 2
 FLAG_REPORT = 4
+FLAG_UTF8 = 8
+FLAG_BINARY = 16
+FLAG_TLS = 32
+FLAG_BY_RETURN = 64
+FLAG_BY_TRACE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,19 @@ class LocalDelivery(NamedTuple):
     domain: str
     mailbox_id: int
     hdr: bytes
+    orcpt: str = ""
+    notify: int = 0
+
+
+class Refusals:
+    """Local recipients that may be refused one by one (LMTP), by their numbers ``n``, and those that were."""
+
+    __slots__ = ("made", "may")
+
+    def __init__(self, may: frozenset[int]) -> None:
+        """``may`` be refused."""
+        self.may = may
+        self.made: dict[int, Reply] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +175,8 @@ class Leased:
     envid: str
     ret: int
     lease_epoch: int
+    prio: int = 0
+    by_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ class SmtpListenerSettings:
 
     ``bare_newline`` is reject or normalize.  Sizes are octets, times seconds: ``command_timeout`` is for one whole
     command, ``data_timeout`` is how long content may come in too slowly, ``grace`` for transactions under way when the
-    service stops, ``linger`` for the client to close after us.  ``max_messages`` of one session, 0 for no limit.
-    ``max_connections`` 0: only what all listeners share bounds them.  ``proxy_from`` and ``xclient_from`` are networks.  ``tls`` is none, starttls or implicit; ``auth``
-    off, optional or required; ``allow_cleartext_auth``: peers on this host may log in outside TLS.
+    service stops, ``linger`` for the client to close after us.  ``max_messages`` of one session, 0 for no limit;
+    ``max_connections`` 0: only what all listeners share bounds them.  ``proxy_from`` and ``xclient_from`` are
+    networks.  ``tls`` is none, starttls or implicit; ``auth`` off, optional or required; ``allow_cleartext_auth``:
+    peers on this host may log in outside TLS.
     """
 
     listener: str

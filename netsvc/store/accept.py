@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from netsvc.mail.escape import escape
-from netsvc.mail.message import Hop, Kind, LocalDelivery, Message, NewDelivery, Result, State
+from netsvc.mail.message import Hop, Kind, LocalDelivery, Message, NewDelivery, Refusals, Result, State
 from netsvc.mail.outcome import Fault, Outcome
-from netsvc.mail.reply import MAILBOX_FULL_NOW, UNKNOWN_USER, Reply, ReplyError
+from netsvc.mail.reply import MAILBOX_FULL, MAILBOX_FULL_NOW, UNKNOWN_USER, Reply, ReplyError
 from netsvc.store.bodies import split
 from netsvc.store.tally import Tally, lower_heads
 from netsvc.store.tx import table
@@ -36,7 +36,7 @@ HISTORY = table(
 MESSAGE = table(
     "message",
     "id blob_id hdr:b sender:t sender_domain:t size rcpts received_at expires_at pending flags node_id listener:t"
-    " client:t helo:t tls:t auth:t msgid:t subject:t tag:t envid:t ret",
+    " client:t helo:t tls:t auth:t msgid:t subject:t tag:t envid:t ret prio by_at",
 )
 DELIVERY = table(
     "delivery",
@@ -78,6 +78,7 @@ class Incoming:
     local: Sequence[LocalDelivery]
     must: bool = False
     """One of our own: a mailbox that is full makes it wait rather than fail."""
+    refusals: Refusals | None = None
 
 
 class BodyLostError(Exception):
@@ -205,6 +206,8 @@ class Accepting:
             raise BodyLostError
         blob_id = content.blob_id or message.id
         kept, waiting = self._fit(item, found)
+        if item.refusals is not None and item.refusals.made:
+            message = _without(message, item.refusals, kept or waiting or item.deliveries)
         ids = self._new_ids(len(item.local) + len(item.deliveries))[::-1]
         queued = bool(waiting or item.deliveries)
         refs = len(kept) + queued
@@ -223,6 +226,9 @@ class Accepting:
         """Return the local deliveries with their uids and sizes, and those whose mailbox cannot take them."""
         kept: list[Kept] = []
         waiting: list[tuple[LocalDelivery, Reply]] = []
+        refusals = item.refusals
+        if refusals is not None:
+            refusals.made.clear()  # the unit may be run again
         for entry in item.local:
             size = item.content.size + len(entry.hdr)
             box = found.get(entry.mailbox_id)
@@ -231,6 +237,10 @@ class Accepting:
                 kept.append((entry, uid, size))
                 continue
             reply = MAILBOX_FULL_NOW if box else UNKNOWN_USER
+            if refusals is not None and entry.n in refusals.may:
+                never = box is not None and 0 < box.quota_bytes < size
+                refusals.made[entry.n] = MAILBOX_FULL if never else reply
+                continue
             if not item.must and len(item.local) + len(item.deliveries) == 1:
                 raise ReplyError(reply)
             waiting.append((entry, reply))
@@ -271,7 +281,7 @@ class Accepting:
             m.id, blob_id, m.hdr, escape(m.sender), escape(m.sender_domain), m.size, m.rcpts, m.received_at,
             m.expires_at, pending, m.flags, self._node(), m.listener or None, m.client or None, escape(m.helo) or None,
             m.tls or None, escape(m.auth) or None, escape(m.msgid) or None, escape(m.subject) or None,
-            escape(m.tag) or None, escape(m.envid) or None, m.ret,
+            escape(m.tag) or None, escape(m.envid) or None, m.ret, m.prio, m.by_at,
         )  # fmt: skip
 
     def _delivery(self, message: Message, d: NewDelivery, dest_ids: dict[str, int], number: int) -> tuple[Any, ...]:
@@ -291,5 +301,12 @@ class Accepting:
         return (
             number, message.id, entry.n, escape(entry.rcpt), escape(entry.domain), dest, f"mailbox {entry.mailbox_id}",
             int(Kind.MAILBOX), int(State.DEFERRED), tx.now + QUOTA_RETRY_MS, reason, reply.text, None, None,
-            message.size, None, 0,
+            message.size, escape(entry.orcpt) or None, entry.notify,
         )  # fmt: skip
+
+
+def _without(message: Message, refusals: Refusals, left: Sequence[Any]) -> Message:
+    """Return the message as it is kept for those who were not refused.  Raises ReplyError when nobody is left."""
+    if not left:
+        raise ReplyError(next(iter(refusals.made.values())))
+    return message._replace(rcpts=message.rcpts - len(refusals.made))

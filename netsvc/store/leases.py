@@ -57,7 +57,10 @@ _TAKE = (
 _TAKEN = """
 id, message_id, n, rcpt, domain, dest_id, route, kind, attempts, crashes, size, prev_state, orcpt, notify, reason_id
 """
-_MESSAGES = "m.id, hex(m.hdr), m.blob_id, m.sender, m.received_at, m.expires_at, m.flags, m.msgid, m.envid, m.ret"
+_MESSAGES = (
+    "m.id, hex(m.hdr), m.blob_id, m.sender, m.received_at, m.expires_at, m.flags, m.msgid, m.envid, m.ret, m.prio,"
+    " m.by_at"
+)
 _RAISE = (
     "UPDATE dest_head SET next_due = coalesce((SELECT delivery.due_at FROM delivery"
     " WHERE delivery.dest_id = dest_head.dest_id AND delivery.state IN (1,3) ORDER BY delivery.due_at LIMIT 1), ?)"
@@ -164,7 +167,7 @@ def _pick(tx: Tx, dest_id: int, n: int, crashes: int) -> list[Any]:
 
 def _leased(row: Sequence[Any], message: Sequence[Any], key: str, epoch: int) -> Leased:
     number, message_id, n, rcpt, domain, dest_id, route, kind, attempts, crashes, size, prev, orcpt, notify, _ = row
-    hdr, blob_id, sender, received_at, expires_at, flags, msgid, envid, ret = message
+    hdr, blob_id, sender, received_at, expires_at, flags, msgid, envid, ret, prio, by_at = message
     return Leased(
         id=number,
         message_id=message_id,
@@ -191,6 +194,8 @@ def _leased(row: Sequence[Any], message: Sequence[Any], key: str, epoch: int) ->
         envid=envid or "",
         ret=ret,
         lease_epoch=epoch,
+        prio=prio,
+        by_at=by_at,
     )
 
 

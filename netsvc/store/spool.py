@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from netsvc.mail.message import Leased, LocalDelivery, Message, NewDelivery
+    from netsvc.mail.message import Leased, LocalDelivery, Message, NewDelivery, Refusals
     from netsvc.mail.outcome import Outcome, Report, Settled
     from netsvc.store.engine import Engine
     from netsvc.store.tx import Tx
@@ -110,16 +110,17 @@ class Spool:
         body: IBodyWriter | bytes,
         deliveries: Sequence[NewDelivery],
         local: Sequence[LocalDelivery],
+        refusals: Refusals | None = None,
     ) -> Deferred[int]:
         """Take responsibility; see ISpool."""
         assert isinstance(body, (bytes, BodyWriter))
         if isinstance(body, bytes):
             content = Content(len(body), (body,))
         elif body.blob_id:
-            return Deferred.fromCoroutine(self._accept_streamed(message, body, deliveries, local))
+            return Deferred.fromCoroutine(self._accept_streamed(message, body, (deliveries, local), refusals))
         else:
             content = Content(body.size, body.take())
-        return self._accept(Incoming(message, content, deliveries, local))
+        return self._accept(Incoming(message, content, deliveries, local, refusals=refusals))
 
     def _accept(self, item: Incoming) -> Deferred[int]:
         done: Deferred[int] = self._engine.gather(self._take, item)
@@ -139,8 +140,8 @@ class Spool:
         self,
         message: Message,
         body: BodyWriter,
-        deliveries: Sequence[NewDelivery],
-        local: Sequence[LocalDelivery],
+        where: tuple[Sequence[NewDelivery], Sequence[LocalDelivery]],
+        refusals: Refusals | None,
     ) -> int:
         held = body.take()
         await body.drained()
@@ -149,7 +150,7 @@ class Spool:
             raise refusal(body.error)
         try:
             content = Content(body.size, held, body.blob_id, body.chunks, body.generation, body.sha256)
-            return await self._accept(Incoming(message, content, deliveries, local))
+            return await self._accept(Incoming(message, content, *where, refusals=refusals))
         except ReplyError:
             body.discard()
             raise
