@@ -38,7 +38,6 @@ class OffReactor:
         if not self._started:
             self._started = True
             self._pool.start()
-            self._reactor.addSystemEventTrigger("during", "shutdown", self.stop)
         return deferToThreadPool(self._reactor, self._pool, function, *args)
 
     def allow(self, threads: int) -> None:
@@ -46,7 +45,7 @@ class OffReactor:
         self._pool.adjustPoolsize(0, threads)
 
     def stop(self) -> None:
-        """Take nothing more; what runs comes to its end."""
+        """Take nothing more, and wait for what runs.  Not needed where the process ends: the threads end with it."""
         if self._started:
             self._started = False
             self._pool.stop()

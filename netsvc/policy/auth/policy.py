@@ -1,7 +1,8 @@
 """The policy ``authentication``: SPF, DKIM and DMARC, told in one Authentication-Results field (RFC 8601).
 
 SPF is asked when MAIL is given, DKIM and DMARC when the content is there.  What fails is only told of unless the site
-says more.  Mail of authenticated users and of networks that may relay is not checked: it begins here.
+says more.  Mail of authenticated users, of submission and LMTP listeners and of networks that may relay is not checked:
+it begins here, or was checked at our own door.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
-from netsvc.networks import Networks
 from netsvc.policy.auth.dmarc import DmarcCheck, DmarcResult
 from netsvc.policy.auth.fields import author_domains, read_header
 from netsvc.policy.auth.results import Finding, forged, results_field
 from netsvc.policy.auth.spf import SpfCheck, SpfClient, SpfResult, client_ip
 from netsvc.policy.auth.verifier import Verifier
+from netsvc.policy.guests import Guests
 from netsvc.policy.offreactor import OffReactor
 from netsvc.records import PASS, Verdict
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from netsvc.mail.reply import Reply
     from netsvc.policy.auth.dkim import DkimResult
     from netsvc.policy.auth.fields import Header
-    from netsvc.settings import SiteSettings
 
 THREADS = 2
 SPF_SECONDS = 20
@@ -109,11 +109,7 @@ class Authentication:
         self._draw = draw
         self._checks: OrderedDict[tuple[str, str, str], _Shared] = OrderedDict()
         self._values: Mapping[str, Any] = {}
-        self._obey(ground.site.current)
-        ground.site.watch(self._obey)
-
-    def _obey(self, settings: SiteSettings) -> None:
-        self._ours = Networks(settings.relay_from)
+        self._guests = Guests(ground.site)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """See IPolicy."""
@@ -121,7 +117,7 @@ class Authentication:
 
     def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
         """See IPolicy."""
-        if session.user or session.peer in self._ours:
+        if session not in self._guests:
             return succeed(PASS)
         if stage == "content":
             return Deferred.fromCoroutine(self._content(session, envelope))

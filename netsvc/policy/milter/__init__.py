@@ -1,0 +1,1 @@
+"""Filters that speak the milter protocol."""
