@@ -77,9 +77,9 @@ class Floors:
     events: IEvents
     routing: IRouting
     doors: IDoors
-    senders: ISenders
-    certificates: ICertificates
     vitals: IVitals | None = None
+    senders: ISenders | None = None
+    certificates: ICertificates | None = None
 
 
 @implementer(IMailboxService)
@@ -134,6 +134,19 @@ class MailboxService:
         session.declared = declared = int(size) if size.isdigit() else 0
         session.expanded = 0
         session.marks = UNMARKED
+        if session.user and reverse_path.domain and self.senders is not None:
+            return Deferred.fromCoroutine(self._own_sender(session, reverse_path, declared))
+        return self._usual_sender(session, reverse_path, declared)
+
+    async def _own_sender(self, session: SessionFacts, reverse_path: Address, declared: int) -> Reply:
+        """Refuse somebody who has logged in an address that is not his."""
+        assert self.senders is not None
+        if await self.senders.may_use(session.user, str(reverse_path)):
+            return await self._usual_sender(session, reverse_path, declared)
+        verdict = Verdict("reject", reply.SENDER_NOT_YOURS, f"{session.user} may not send as this address", by="sender")
+        return self.refused(verdict, "mail", Envelope(session, reverse_path, size=declared))
+
+    def _usual_sender(self, session: SessionFacts, reverse_path: Address, declared: int) -> Deferred[Reply]:
         if "mail" not in self.policies.stages:
             return succeed(reply.SENDER_OK)
         return self._ask("mail", Envelope(session, reverse_path, size=declared), reply.SENDER_OK)
@@ -180,8 +193,13 @@ class MailboxService:
         if stage == "connect" and answer.code not in {421, 554}:
             code = 554 if answer.permanent else 421
             answer = Reply(code, answer.status, (f"{self.hostname} {answer.lines[0]}", *answer.lines[1:]))
+        session.refusals += 1
+        if answer.status == reply.UNKNOWN_USER.status:
+            session.unknown += 1
+            self.policies.unknown(session)
         rcpt = envelope.recipients[-1].address if envelope.recipients else ""
-        self.logbook.event(
+        log = self.logbook.debug if verdict.quiet else self.logbook.event
+        log(
             "smtp.refused",
             session=session.id,
             peer=session.peer,

@@ -15,8 +15,8 @@ class SessionFacts:
 
     ``peer`` is the client's IP address as text, ``helo`` its own name for itself
     (escaped, "" before HELO), ``extended`` whether it said EHLO, ``tls`` the
-    protocol and cipher or "", ``user`` the authenticated name or "", ``loopback``
-    whether the peer is this host, ``proxy`` the address it was passed on by or "".
+    protocol and cipher or "", ``user`` the authenticated name or "", ``auth`` whether
+    the listener lets people log in, ``loopback`` whether the peer is this host, ``proxy`` the address it was passed on by or "".
     ``id`` is the session id in logs, ``S`` and a number.
     ``sender`` is the reverse-path of the transaction under way, or the one last asked about, ``declared`` its
     SIZE= (0: none), ``expanded`` how many mailboxes and addresses its aliases stand for so far.
@@ -36,6 +36,7 @@ class SessionFacts:
     tls: str = ""
     user: str = ""
     loopback: bool = False
+    auth: bool = False
     max_message_size: int = 0
     proxy: str = ""
     sender: Address = NULL
@@ -44,6 +45,8 @@ class SessionFacts:
     standing: Marks = UNMARKED
     marks: Marks = UNMARKED
     early: bool = False
+    refusals: int = 0
+    unknown: int = 0
     rdns: str = ""
 
 

@@ -24,6 +24,8 @@ _ENCODED = re.compile(r"=\?([A-Za-z0-9_-]{1,40})(?:\*[A-Za-z0-9-]{1,20})?\?([bqB
 class HeaderScan:
     """Feed it content until ``done``; then read ``msgid``, ``subject`` and ``hops``.
 
+    ``dated`` and ``identified`` say whether there is a Date and a Message-ID.
+
     ``too_long`` says that the header section went on beyond MAX_HEADER.  ``header`` is the section itself, without
     the empty line behind it, where it is to be kept (``keep``); ``passed`` is it where the message has been at a
     netsvc before.
@@ -34,9 +36,11 @@ class HeaderScan:
         "_pieces",
         "_size",
         "_tail",
+        "dated",
         "done",
         "header",
         "hops",
+        "identified",
         "msgid",
         "passed",
         "subject",
@@ -51,6 +55,8 @@ class HeaderScan:
         self._size = 0
         self._tail = b"\r\n"
         self.done = False
+        self.dated = False
+        self.identified = False
         self.too_long = False
         self.hops = 0
         self.msgid = ""
@@ -87,6 +93,8 @@ class HeaderScan:
         if self.hops and OURS in header:
             self.passed = header
         at = names.find(b"\nmessage-id:")
+        self.identified = at >= 0
+        self.dated = b"\ndate:" in names
         if at >= 0:
             self.msgid = escape_bytes(_value(header, at + 11), 250)
         at = names.find(b"\nsubject:")

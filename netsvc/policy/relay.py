@@ -43,6 +43,7 @@ _FAULTS = {
     "deep": f"defer: more than {MAX_LEVELS} aliases of aliases",
     "postmaster": "defer: there is no postmaster to be reached",
 }
+_LOG_IN_FIRST = Verdict("reject", reply.AUTH_REQUIRED, "relaying denied")
 _DENIED = Verdict("reject", reply.RELAY_DENIED, "relaying denied")
 
 
@@ -92,9 +93,9 @@ class RecipientRule:
         def judge(found: Resolution) -> Verdict:
             if found.local:
                 return self._ours(found, session, envelope.size)
-            if address.domain in self._relay_domains or session.peer in self._relay_from:
+            if session.user or address.domain in self._relay_domains or session.peer in self._relay_from:
                 return _ACCEPT
-            return _DENIED
+            return _LOG_IN_FIRST if session.auth else _DENIED
 
         asked = self._directory.resolve(address)
         known = at_once(asked, Resolution)

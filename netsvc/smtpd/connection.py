@@ -115,6 +115,7 @@ class SmtpConnection:
             settings.hostname,
             settings.service,
             loopback=loopback,
+            auth=factory.guard is not None and factory.guard.auth,
             max_message_size=settings.max_message_size,
             proxy=proxy,
         )
