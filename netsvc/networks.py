@@ -35,3 +35,26 @@ class Networks:
         mapped = getattr(address, "ipv4_mapped", None)
         address = mapped or address
         return any(address in network for network in self._networks if network.version == address.version)
+
+
+_NETWORKS: dict[str, str] = {}
+"""Networks of the peers asked about last."""
+
+
+def network_of(peer: str) -> str:
+    """Return the network limits count a client by: the /24 of an IPv4 address, the /64 of another; else ``peer``."""
+    network = _NETWORKS.get(peer)
+    if network is None:
+        if len(_NETWORKS) > 10_000:
+            _NETWORKS.clear()
+        network = _NETWORKS[peer] = _network(peer)
+    return network
+
+
+def _network(peer: str) -> str:
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    address = getattr(address, "ipv4_mapped", None) or address
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))

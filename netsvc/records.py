@@ -127,7 +127,7 @@ class Verdict:
     ``action``: accept, reject, defer, tag, hold, or pass (no opinion); reject and defer have a ``reply``; ``why`` is
     for the logbook, and for whoever looks at a held message.  Whatever the action, ``tags`` (words without blanks)
     are kept with the message; ``header`` (only at content) is whole header fields, CRLF ended, put on top of it; the
-    answer is held back for ``delay`` seconds.
+    answer is held back for ``delay`` seconds.  ``quiet`` refusals are logged for debugging only: there may be many.
 
     The gate fills in the rest: ``by`` names the policy that decided, ``held_by`` and ``held_why`` who wants the
     message held and why, "" for nobody.
@@ -139,6 +139,7 @@ class Verdict:
     tags: tuple[str, ...] = ()
     header: bytes = b""
     delay: float = 0.0
+    quiet: bool = False
     by: str = ""
     held_by: str = ""
     held_why: str = ""

@@ -8,6 +8,7 @@ the flight recorder, where a session is remembered for a while after its end.
 
 from __future__ import annotations
 
+import heapq
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from zope.interface import implementer
 from netsvc.flightrecorder import FlightRecorder
 from netsvc.interfaces import ISessionEntry, ISessions
 from netsvc.mail.escape import escape
+from netsvc.networks import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +28,8 @@ KINDS = ("smtp-in", "smtp-out", "console")
 RECORDED = ("smtp-in", "smtp-out")
 """Kinds whose dialogue is recorded; what operators type is in the audit trail."""
 TEXT_LIMIT = 255
+LIMITED = ("smtp-in",)
+"""Kinds that are counted by network too."""
 NAMED = 100
 """Recipients of a transaction under way that are named."""
 
@@ -180,6 +184,7 @@ class Sessions:
         self._entries: dict[int, SessionEntry] = {}
         self._by_kind: dict[str, int] = {}
         self._by_peer: dict[tuple[str, str], int] = {}
+        self._by_network: dict[tuple[str, str], int] = {}
         self._last = 0
 
     def open(self, kind: str, peer: str, **facts: object) -> SessionEntry:
@@ -193,21 +198,31 @@ class Sessions:
             setattr(entry, name, str(value) if name in _TEXTS else value)
         self._entries[entry.number] = entry
         self._by_kind[kind] = self._by_kind.get(kind, 0) + 1
+        self._count_peer(kind, peer)
+        return entry
+
+    def _count_peer(self, kind: str, peer: str) -> None:
         key = (kind, peer)
         self._by_peer[key] = self._by_peer.get(key, 0) + 1
-        return entry
+        if kind in LIMITED:
+            key = (kind, network_of(peer))
+            self._by_network[key] = self._by_network.get(key, 0) + 1
+
+    def _forget_peer(self, kind: str, peer: str) -> None:
+        _lower(self._by_peer, (kind, peer))
+        if kind in LIMITED:
+            _lower(self._by_network, (kind, network_of(peer)))
 
     def forget(self, entry: SessionEntry) -> None:
         """Take ``entry`` out; entries call it when they close."""
         if self._entries.pop(entry.number, None) is not None:
             _lower(self._by_kind, entry.kind)
-            _lower(self._by_peer, (entry.kind, entry.peer))
+            self._forget_peer(entry.kind, entry.peer)
 
     def moved(self, entry: SessionEntry, peer: str) -> None:
         """Count ``entry`` with another peer; entries call it when they move."""
-        _lower(self._by_peer, (entry.kind, entry.peer))
-        key = (entry.kind, peer)
-        self._by_peer[key] = self._by_peer.get(key, 0) + 1
+        self._forget_peer(entry.kind, entry.peer)
+        self._count_peer(entry.kind, peer)
 
     def rows(self) -> list[Row]:
         """Return session/1 rows, oldest first."""
@@ -235,6 +250,19 @@ class Sessions:
         if kind is not None:
             return self._by_peer.get((kind, peer), 0)
         return sum(n for (_, where), n in self._by_peer.items() if where == peer)
+
+    def count_network(self, peer: str) -> int:
+        """Return how many smtp-in sessions are open from the network ``peer`` is in; without a search."""
+        return self._by_network.get(("smtp-in", network_of(peer)), 0)
+
+    def crowds(self, limit: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """Return the addresses, and the networks, with most smtp-in sessions: ([(address, n)], [(network, n)])."""
+        return _top(self._by_peer, limit), _top(self._by_network, limit)
+
+
+def _top(counts: dict[tuple[str, str], int], limit: int) -> list[tuple[str, int]]:
+    found = [(where, n) for (kind, where), n in counts.items() if kind == "smtp-in"]
+    return heapq.nlargest(limit, found, key=lambda pair: pair[1])
 
 
 def _lower(counts: dict[Any, int], key: object) -> None:

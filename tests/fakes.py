@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
@@ -21,6 +23,7 @@ from netsvc.interfaces import (
 )
 from netsvc.mail.ids import make_id
 from netsvc.mail.message import Hop, Kind, MailboxRef, Resolution
+from netsvc.networks import network_of
 from netsvc.policy.gate import Gate
 from netsvc.records import PASS
 from netsvc.settings import SiteSettings
@@ -267,6 +270,13 @@ class FakeSessions:
 
     def count(self, kind=None, peer=None):
         return sum((kind in (None, e.kind)) and (peer in (None, e.peer)) for e in self.entries)
+
+    def count_network(self, peer):
+        return sum(e.kind == "smtp-in" and network_of(e.peer) == network_of(peer) for e in self.entries)
+
+    def crowds(self, limit):
+        peers = Counter(e.peer for e in self.entries if e.kind == "smtp-in")
+        return peers.most_common(limit), Counter(network_of(peer) for peer in peers.elements()).most_common(limit)
 
 
 @implementer(IEvents)

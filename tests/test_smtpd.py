@@ -68,6 +68,7 @@ class FakeService:
         self.sessions = Sessions()
         self.sender = r.SENDER_OK
         self.recipient = r.RECIPIENT_OK
+        self.welcome = self.helo = None
         self.pressure = self.write_error = self.commit = self.commit_error = self.abort_error = self.submit_error = None
         self.asked = []
         self.submissions = []
@@ -76,6 +77,12 @@ class FakeService:
         if isinstance(value, Exception):
             raise value
         return value if isinstance(value, Deferred) else succeed(value)
+
+    def verify_connection(self, session):
+        return None if self.welcome is None else self.answer(self.welcome)
+
+    def verify_helo(self, session):
+        return None if self.helo is None else self.answer(self.helo)
 
     def verify_sender(self, session, path, params):
         self.asked.append(("sender", session, path, dict(params)))

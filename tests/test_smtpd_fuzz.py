@@ -47,6 +47,11 @@ class Service:
             deferred, value = self.late.pop(0)
             deferred.callback(value)
 
+    def verify_connection(self, session):
+        return None
+
+    verify_helo = verify_connection
+
     def verify_sender(self, session, path, params):
         return self.answer(r.SENDER_OK)
 

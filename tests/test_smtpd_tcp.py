@@ -27,6 +27,11 @@ class Service:
         self.aborts = 0
         self.id = 5
 
+    def verify_connection(self, session):
+        return None
+
+    verify_helo = verify_connection
+
     def verify_sender(self, session, path, params):
         self.facts = session
         return succeed(r.SENDER_OK)

@@ -11,7 +11,16 @@ from netsvc.interfaces.doors import IDoorRules, IDoors
 from netsvc.interfaces.house import IEvents, IHouse, IProtocolMaker, ISessionEntry, ISessions
 from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter, IMailboxService, ISubmission
 from netsvc.interfaces.people import IAccountRows, IAccounts, ICounters, ILoginSource, IOperator
-from netsvc.interfaces.policy import IContent, ILimits, IPolicies, IPolicy, IPolicyGround, IPolicyMaker, IResolver
+from netsvc.interfaces.policy import (
+    IContent,
+    ILimits,
+    IPolicies,
+    IPolicy,
+    IPolicyGround,
+    IPolicyMaker,
+    IResolver,
+    IWitness,
+)
 from netsvc.interfaces.security import (
     ICertificates,
     IMailLogin,
@@ -67,4 +76,5 @@ __all__ = [
     "ITerminal",
     "IVerifiers",
     "IVitals",
+    "IWitness",
 ]

@@ -26,6 +26,12 @@ class ISessions(Interface):
     def count(kind: str | None = None, peer: str | None = None) -> int:
         """-> int: how many are open."""
 
+    def count_network(peer: str) -> int:
+        """-> int: how many smtp-in sessions are open from the network (/24, /64) of the address ``peer``."""
+
+    def crowds(limit: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """-> ([(address, n)], [(network, n)]): who has most smtp-in sessions open."""
+
     recorder = Attribute("netsvc.flightrecorder.FlightRecorder: what was said in the last minutes")
 
     def entries() -> Sequence[ISessionEntry]:
@@ -84,7 +90,9 @@ class IHouse(Interface):
     """All that a protocol plugin is given."""
 
     mailbox_service = Attribute("IMailboxService")
-    portal = Attribute("twisted.cred Portal: IUsernamePassword -> IOperator, or ISubmitter for IMailLogin and IScramLogin")
+    portal = Attribute(
+        "twisted.cred Portal: IUsernamePassword -> IOperator, or ISubmitter for IMailLogin and IScramLogin"
+    )
     tls = Attribute("ICertificates: for transport.startTLS and wrapServerTLS")
     verifiers = Attribute("IVerifiers for SCRAM, None where accounts are not in the store")
     console = Attribute("IConsole")

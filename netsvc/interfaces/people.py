@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.internet.defer import Deferred
 
     from netsvc.records import AccountRow, Row
@@ -70,6 +72,18 @@ class ICounters(Interface):
 
     def clear(realm: int, key: str) -> Deferred[None]:
         """Forget the failures -> Deferred[None]."""
+
+    shared = Attribute("bool: whether other nodes count in the same windows")
+
+    def add(entries: Sequence[tuple[int, str, int, int]]) -> Deferred[list[tuple[int, int]]]:
+        """Add ``entries`` [(realm, key, amount, window ms)] -> Deferred[[(used, ms the window still lasts)]].
+
+        One answer an entry, what it added included; amount 0 only asks.  A window begins with what is first added
+        after the end of the one before.  Realms 40 to 79 are for this.
+        """
+
+    def most(realm: int, limit: int) -> Deferred[list[tuple[str, int, int]]]:
+        """-> Deferred[[(key, used, ms the window still lasts)]] of the keys of ``realm`` that have used most."""
 
     def greylist(
         triplet: tuple[str, str, str], delay_ms: int, times: tuple[int, int, int]

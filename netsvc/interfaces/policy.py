@@ -68,8 +68,21 @@ class IPolicyGround(Interface):
     hostname = Attribute("our name, str")
 
 
-class IPolicies(Interface):
-    """The gate: every policy that is on, asked stage by stage, each within its deadline and behind its breaker."""
+class IWitness(Interface):
+    """A policy that is told what became of mail.  Nothing it raises is heeded, and nothing waits for it."""
+
+    def unknown(session: SessionFacts) -> None:
+        """A recipient of the session was refused as unknown."""
+
+    def accepted(session: SessionFacts, domain: str, size: int) -> None:
+        """A message of ``size`` octets, whose sender's domain is ``domain``, was accepted of the session."""
+
+
+class IPolicies(IWitness):
+    """The gate: every policy that is on, asked stage by stage, each within its deadline and behind its breaker.
+
+    What it is told as a witness it tells the policies that are witnesses.
+    """
 
     stages = Attribute("frozenset of the stages at which any policy is on; at others there is nothing to ask")
 

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from netsvc.config.complaints import ValueFaultError, nearest
 from netsvc.config.policies import all_settings, checked_value, typed_value
-from netsvc.interfaces import ILimits, IPolicies, IPolicy
+from netsvc.interfaces import ILimits, IPolicies, IPolicy, IWitness
 from netsvc.mail.escape import escape
 from netsvc.policy.relay import RecipientRule, for_postmaster
 from netsvc.policy.turnstile import Turnstile
@@ -24,10 +24,10 @@ from netsvc.policymaker import COMMON, STAGES
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from netsvc.interfaces import IPolicyGround, IPolicyMaker
-    from netsvc.mail.envelope import Envelope
+    from netsvc.mail.envelope import Envelope, SessionFacts
     from netsvc.records import Row
     from netsvc.settings import SiteSettings
 
@@ -80,6 +80,7 @@ class _Sum:
             tuple(self.tags[:MAX_TAGS]),
             self.header,
             self.delay,
+            self.decided.quiet,
             self.by,
             self.held_by,
             self.held_why,
@@ -101,6 +102,7 @@ class Gate:
         self._last_word: Sequence[Turnstile] = ()
         self._held_back = 0
         self.stages: frozenset[str] = frozenset()
+        self._witnesses: tuple[IWitness, ...] = ()
         self._obey(ground.site.current)
         ground.site.watch(self._obey)
 
@@ -160,6 +162,8 @@ class Gate:
         self._at = {stage: tuple(t for t in ordered if t.on and stage in t.maker.stages) for stage in STAGES}
         self._last_word = [turnstile for turnstile in self._at["rcpt"] if turnstile.name == LAST_WORD]
         self.stages = frozenset(stage for stage, there in self._at.items() if there)
+        made: list[Any] = [turnstile.policy for turnstile in ordered if turnstile.on]
+        self._witnesses = tuple(policy for policy in made if IWitness.providedBy(policy))
 
     def _ordered(self) -> list[Turnstile]:
         return sorted(self._turnstiles.values(), key=lambda turnstile: (turnstile.order, turnstile.name))
@@ -231,6 +235,24 @@ class Gate:
 
         self._clock.callLater(min(verdict.delay, MAX_DELAY), give)
         return answer
+
+    # Telling.
+
+    def unknown(self, session: SessionFacts) -> None:
+        """See IWitness."""
+        self._tell(lambda witness: witness.unknown(session))
+
+    def accepted(self, session: SessionFacts, domain: str, size: int) -> None:
+        """See IWitness."""
+        self._tell(lambda witness: witness.accepted(session, domain, size))
+
+    def _tell(self, tell: Callable[[IWitness], None]) -> None:
+        for witness in self._witnesses:
+            try:
+                tell(witness)
+            except Exception:  # noqa: BLE001 - a stranger's code
+                name = getattr(witness, "name", "")
+                self._logbook.failure("policy.failed", None, policy=name, stage="witness", n=1)
 
     # Showing.
 

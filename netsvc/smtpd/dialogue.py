@@ -15,9 +15,8 @@ from twisted.python.failure import Failure
 
 from netsvc.deferreds import at_once
 from netsvc.mail import reply as r
-from netsvc.mail.envelope import Envelope, SessionFacts
 from netsvc.mail.ids import show_id
-from netsvc.mail.reply import Reply, ReplyError
+from netsvc.mail.reply import Reply
 from netsvc.smtp.events import (
     FLUSH,
     AuthAnswered,
@@ -37,6 +36,7 @@ from netsvc.smtp.events import (
 from netsvc.smtp.security import NOTHING
 from netsvc.smtp.server import INJECTION, AnswerError, ServerSession
 from netsvc.smtp.states import UNDER_WAY, State
+from netsvc.smtpd.intake import Intake
 from netsvc.smtpd.login import Logins
 from netsvc.smtpd.outlet import nobody
 from netsvc.smtpd.standin import greeted_anew, replace_client
@@ -44,8 +44,9 @@ from netsvc.smtpd.standin import greeted_anew, replace_client
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from netsvc.interfaces import IMailboxService, ISessionEntry, ISubmission
+    from netsvc.interfaces import IMailboxService, ISessionEntry
     from netsvc.logbook import Logbook
+    from netsvc.mail.envelope import SessionFacts
     from netsvc.smtp.security import Offer
     from netsvc.smtp.terms import Terms
     from netsvc.smtpd.guard import Guard
@@ -62,19 +63,16 @@ class Dialogue:
 
     __slots__ = (
         "_answered",
-        "_committing",
         "_entry",
         "_facts",
         "_guard",
         "_handle",
+        "_intake",
         "_logbook",
         "_logins",
         "_moved",
-        "_noted",
-        "_received",
         "_running",
         "_service",
-        "_submission",
         "awaiting",
         "over",
         "session",
@@ -106,16 +104,16 @@ class Dialogue:
         self._logbook = logbook
         self._facts, self._entry = who
         self._answered = answered
-        self._submission: ISubmission | None = None
-        self._committing = False
+        self._intake = Intake(self.session, service, logbook, self._facts)
         self._running = False
         self._moved = False  # something awaited has come
-        self._noted = False  # a bare newline has been logged
-        self._received = 0  # octets of a content that has ended, not yet recorded
 
     def admit(self) -> None:
         """Ask whether the client is welcome; until that is known it is not greeted, but ``awaiting`` is set."""
-        asked = self._service.verify_connection(self._facts)
+        try:
+            asked = self._service.verify_connection(self._facts)
+        except Exception:  # noqa: BLE001 - whatever it is, the client is greeted
+            asked = fail()
         if asked is None:
             return
         reply = at_once(asked, Reply)
@@ -171,15 +169,16 @@ class Dialogue:
         out = session.take_output()
         if out:
             outlet.write(out)
-        if out or session.heard or self._received:
-            self._entry.keep(session.take_heard(), out, self._received)
-            self._received = 0
+        intake = self._intake
+        if out or session.heard or intake.received:
+            self._entry.keep(session.take_heard(), out, intake.received)
+            intake.received = 0
         return moved or session.commands != commands
 
     @property
     def committing(self) -> bool:
         """Whether a message is being committed: it may be kept, so that nothing but its answer may be said."""
-        return self._committing
+        return self._intake.committing
 
     def transaction(self) -> tuple[str, Sequence[str], int] | None:
         """Return (sender, recipients, octets of content) of the transaction under way, None without one."""
@@ -200,14 +199,17 @@ class Dialogue:
         self.over = True
         self.why = why or self.why
         self._answered = nobody
-        self._forget_submission()
+        self._intake.forget()
 
     # What events ask for.
 
     def _greeted(self, event: Greeted) -> None:
         self._facts.helo = self._entry.helo = event.name
         self._facts.extended = event.extended
-        asked = self._service.verify_helo(self._facts)
+        try:
+            asked = self._service.verify_helo(self._facts)
+        except Exception:  # noqa: BLE001 - whatever it is, the client may try again
+            asked = fail()
         if asked is None:
             self.session.send(r.HELLO)
         else:
@@ -237,10 +239,10 @@ class Dialogue:
 
     def _dropped(self, event: ContentDropped) -> None:
         del event
-        self._forget_submission()
+        self._intake.forget()
 
     def _sender(self, event: SenderGiven) -> None:
-        self._forget_submission()  # of chunks that EHLO has ended
+        self._intake.forget()  # of chunks that EHLO has ended
         self._verify(self._service.verify_sender, event)
 
     def _recipient(self, event: RecipientGiven) -> None:
@@ -248,46 +250,19 @@ class Dialogue:
 
     def _data(self, event: DataRequested) -> None:
         del event
-        session = self.session
-        recipients = tuple(session.recipients)
-        envelope = Envelope(
-            self._facts, session.reverse_path, recipients, session.size, session.body, wishes=session.wishes
-        )
-        try:
-            self._submission = self._service.submit(envelope)
-        except Exception:  # noqa: BLE001 - whatever it is, the client may try again
-            self._answer(self._refusal(Failure()))  # type: ignore[no-untyped-call] # Twisted's has no types
-        else:
-            session.send(r.START_MAIL)
+        self._answer(self._intake.open())
 
     def _content(self, event: ContentReceived) -> None:
-        if self._submission is None:
-            return
-        try:
-            pressure = self._submission.write(event.data)
-        except Exception:  # noqa: BLE001 - a broken promise; the content is read to its end and refused
-            self._refusal(Failure())  # type: ignore[no-untyped-call] # Twisted's has no types
-            self._forget_submission()
-            return
+        pressure = self._intake.write(event.data)
         if pressure is not None and not pressure.called:
             self.awaiting = True
             pressure.addBoth(self._written)
 
     def _content_ended(self, event: ContentEnded) -> None:
-        submission = self._submission
-        self._received = event.size
-        if self.session.bare_newline and not self._noted:
-            self._noted = True
-            self._logbook.event("smtp.bare_newline", session=self._facts.id, peer=self._facts.peer)
-        if event.fault is not None or submission is None:
-            self._forget_submission()
-            self._answer(event.fault or r.NOT_TAKEN)
+        done = self._intake.commit(event)
+        if isinstance(done, Reply):
+            self._answer(done)
             return
-        self._committing = True
-        try:
-            done = submission.commit()
-        except Exception:  # noqa: BLE001 - a broken promise; nothing was kept
-            done = fail()
         number = at_once(done, int)
         if number is None:
             self._wait(done, self._committed)
@@ -333,34 +308,31 @@ class Dialogue:
 
     def _committed(self, number: int) -> None:
         self._entry.messages += 1
-        self.awaiting = self._committing = False
-        submission, self._submission = self._submission, None
-        self._answer_content(r.queued(show_id(number)), submission)
+        self.awaiting = False
+        self._answer_content(r.queued(show_id(number)))
         self._resume()
 
     def _failed(self, failure: Failure) -> None:
         self.awaiting = False
-        reply = self._refusal(failure)
-        submission = self._submission if self._committing else None
-        self._committing = False
-        self._forget_submission()
-        self._answer_content(reply, submission)
+        reply = self._intake.refusal(failure)
+        if self._intake.committing:
+            self._answer_content(reply)
+        else:
+            self._answer(reply)
         self._resume()
 
-    def _answer_content(self, reply: Reply, submission: ISubmission | None) -> None:
-        """Answer with ``reply``, but for recipients that were refused alone (LMTP)."""
-        session = self.session
-        refused = submission.refused if submission is not None and session.terms.lmtp else {}
-        if refused and not self.over and session.asked is not None:
-            session.send_each([refused.get(n, reply) for n in range(len(session.recipients))])
+    def _answer_content(self, reply: Reply) -> None:
+        """Answer what a commit came to: with ``reply``, but for recipients that were refused alone."""
+        each = self._intake.settled(reply)
+        if each and not self.over and self.session.asked is not None:
+            self.session.send_each(each)
         else:
             self._answer(reply)
 
     def _written(self, result: object) -> None:
         """Go on: the store takes more."""
         if isinstance(result, Failure):
-            self._refusal(result)
-            self._forget_submission()
+            self._intake.broken(result)
         self.awaiting = False
         self._resume()
 
@@ -378,35 +350,6 @@ class Dialogue:
         except (AnswerError, AttributeError):  # no answer to this event, or no Reply at all
             self._logbook.failure("smtp.fault", None, session=self._facts.id)
             self.session.send(r.NOT_TAKEN)
-
-    def _refusal(self, failure: Failure) -> Reply:
-        """Log what failed and return the reply for it."""
-        logbook, facts = self._logbook, self._facts
-        error = failure.value
-        if not isinstance(error, ReplyError):
-            logbook.failure("smtp.fault", failure, session=facts.id, peer=facts.peer)
-            return r.NOT_TAKEN
-        if self._committing and self._submission is not None:
-            reply = error.reply
-            logbook.event(
-                "mail.not_taken",
-                msg=self._submission.id,
-                session=facts.id,
-                peer=facts.peer,
-                code=reply.code,
-                why=error.cause or reply.text,
-            )
-        return error.reply
-
-    def _forget_submission(self) -> None:
-        """Abort the submission, unless it is being committed."""
-        submission = self._submission
-        if submission is not None and not self._committing:
-            self._submission = None
-            try:
-                submission.abort()
-            except Exception:  # noqa: BLE001 - a broken promise; the session goes on without it
-                self._logbook.failure("smtp.fault", None, session=self._facts.id)
 
     _ACTIONS: ClassVar[dict[type, Callable[[Dialogue, Any], None]]] = {
         Greeted: _greeted,

@@ -8,9 +8,12 @@ from zope.interface import implementer
 
 from netsvc.interfaces import ICounters
 from netsvc.mail.escape import escape
-from netsvc.store import greyrows
+from netsvc.store import greyrows, windowrows
+from netsvc.store.tx import BULK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.internet.defer import Deferred
 
     from netsvc.records import Row
@@ -42,6 +45,8 @@ class Counters:
         self._engine = engine
         self._failures = 0
         self._sweep_at = 0
+        self._sweep_windows_at = 0
+        self.shared = engine.dialect == "postgresql"
 
     def fail(self, realm: int, key: str, lock_after: int, window_ms: int, lock_ms: int) -> Deferred[tuple[int, int]]:
         """Count a failure; lock the key when there were ``lock_after`` within the window."""
@@ -77,6 +82,23 @@ class Counters:
             tx.execute("DELETE FROM throttle WHERE realm = ? AND key = ?", (realm, name))
 
         return self._engine.write(work)
+
+    # Windows; see windowrows.
+
+    def add(self, entries: Sequence[tuple[int, str, int, int]]) -> Deferred[list[tuple[int, int]]]:
+        """See ICounters."""
+
+        def work(tx: Tx) -> list[tuple[int, int]]:
+            if tx.now >= self._sweep_windows_at:
+                self._sweep_windows_at = tx.now + windowrows.SWEEP_MS
+                windowrows.sweep(tx)
+            return windowrows.add(tx, entries)
+
+        return self._engine.write(work, BULK)
+
+    def most(self, realm: int, limit: int) -> Deferred[list[tuple[str, int, int]]]:
+        """See ICounters."""
+        return self._engine.read(lambda tx: windowrows.most(tx, realm, limit))
 
     # Greylisting; see greyrows.
 
