@@ -8,7 +8,6 @@ it begins here, or was checked at our own door.
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -21,7 +20,7 @@ from netsvc.policy.auth.fields import author_domains, read_header
 from netsvc.policy.auth.results import Finding, forged, results_field
 from netsvc.policy.auth.spf import SpfCheck, SpfClient, SpfResult, client_ip
 from netsvc.policy.auth.verifier import Verifier
-from netsvc.policy.guests import Guests
+from netsvc.policy.guests import Guests, Remembered
 from netsvc.policy.offreactor import OffReactor
 from netsvc.records import PASS, Verdict
 
@@ -42,31 +41,6 @@ REMEMBERED = 2000
 REMEMBER_SECONDS = 120.0
 
 _WEIGHT = {"pass": 0, "tag": 1, "hold": 2, "defer": 3, "reject": 4}
-
-
-class _Shared:
-    """One SPF check that several may wait for; it goes on when one of them does not any more."""
-
-    __slots__ = ("_waiting", "result", "until")
-
-    def __init__(self, running: Deferred[SpfResult], until: float) -> None:
-        self.until = until
-        self.result: SpfResult | None = None
-        self._waiting: list[Deferred[SpfResult]] = []
-        running.addCallback(self._done)
-
-    def _done(self, result: SpfResult) -> None:
-        self.result = result
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(result)
-
-    def wait(self) -> Deferred[SpfResult]:
-        if self.result is not None:
-            return succeed(self.result)
-        deferred: Deferred[SpfResult] = Deferred(self._waiting.remove)
-        self._waiting.append(deferred)
-        return deferred
 
 
 class _Opinion:
@@ -107,7 +81,7 @@ class Authentication:
         self._run = run or OffReactor(ground.clock, "authentication", THREADS)
         self._verifier = Verifier(ground.resolver, self._run)
         self._draw = draw
-        self._checks: OrderedDict[tuple[str, str, str], _Shared] = OrderedDict()
+        self._spf = Remembered(self._ask_spf, ground.clock, REMEMBER_SECONDS, limit=REMEMBERED)
         self._values: Mapping[str, Any] = {}
         self._guests = Guests(ground.site)
 
@@ -123,38 +97,26 @@ class Authentication:
             return Deferred.fromCoroutine(self._content(session, envelope))
         if self._values["spf"] == "off":
             return succeed(PASS)
-        asked = self._spf(session, envelope)
+        asked = _asked_of_spf(session, envelope)
         if self._values["spf"] == "report" and not self._values["defer_unsure"]:
-            return succeed(PASS)  # the answer is for later: nobody waits for it now
-        return asked.wait().addCallback(self._judge_sender, session)
+            self._spf.ahead(asked)  # the answer is for later: nobody waits for it now
+            return succeed(PASS)
+        return self._spf.get(asked).addCallback(self._judge_sender, session)
 
     # SPF.
 
-    def _spf(self, session: SessionFacts, envelope: Envelope) -> _Shared:
-        """Return the SPF check of a sender, begun now unless it was before."""
-        sender = str(envelope.reverse_path)
-        key = (session.peer, session.helo, sender)
-        now = self._clock.seconds()
-        known = self._checks.get(key)
-        if known is not None and known.until > now:
-            return known
-        scope = "mailfrom" if envelope.reverse_path.domain else "helo"
-        whole = sender if scope == "mailfrom" else f"postmaster@{session.helo}"
-        running = Deferred.fromCoroutine(self._ask_spf(session, whole, scope))
+    async def _ask_spf(self, asked: tuple[str, str, str]) -> SpfResult:
+        """Check (client address, HELO name, sender), "" for the null reverse-path; it never fails."""
+        peer, helo, sender = asked
+        scope = "mailfrom" if sender else "helo"
+        whole = sender or f"postmaster@{helo}"
+        check = SpfCheck(self._names, SpfClient(client_ip(peer), helo, whole))
+        running = Deferred.fromCoroutine(check.run(scope))
         running.addTimeout(SPF_SECONDS, self._clock)
-        running.addErrback(lambda _: SpfResult("temperror", whole.rpartition("@")[2], "no answer in time", scope))
-        shared = self._checks[key] = _Shared(running, now + REMEMBER_SECONDS)
-        self._checks.move_to_end(key)
-        while len(self._checks) > REMEMBERED:
-            self._checks.popitem(last=False)
-        return shared
-
-    async def _ask_spf(self, session: SessionFacts, sender: str, scope: str) -> SpfResult:
         try:
-            ip = client_ip(session.peer)
-        except ValueError:  # a unix socket: nobody said who may use it
-            return SpfResult("none", sender.rpartition("@")[2], "no client address", scope)
-        return await SpfCheck(self._names, SpfClient(ip, session.helo, sender)).run(scope)
+            return await running
+        except TimeoutError:
+            return SpfResult("temperror", whole.rpartition("@")[2], "no answer in time", scope)
 
     def _judge_sender(self, result: SpfResult, session: SessionFacts) -> Verdict:
         """Return the verdict at MAIL: a refusal only, what else there is to say is said with the content."""
@@ -175,7 +137,7 @@ class Authentication:
     async def _content(self, session: SessionFacts, envelope: Envelope) -> Verdict:
         values = self._values
         header: Header = await self._run(read_header, envelope.content.header)
-        spf = await self._spf(session, envelope).wait() if values["spf"] != "off" else None
+        spf = await self._spf.get(_asked_of_spf(session, envelope)) if values["spf"] != "off" else None
         dkim: list[DkimResult] | None = None
         if values["dkim"] != "off":
             dkim = await self._verifier.check(envelope.content, header)
@@ -232,6 +194,10 @@ class Authentication:
             opinion.add(action, reply.DMARC_FAIL.fill(domain=result.domain), why, "dmarc-fail")
         elif result.result == "temperror" and values["defer_unsure"]:
             opinion.add("defer", reply.DMARC_UNSURE.fill(domain=result.domain), f"DMARC: {result.why}", "dmarc-unsure")
+
+
+def _asked_of_spf(session: SessionFacts, envelope: Envelope) -> tuple[str, str, str]:
+    return session.peer, session.helo, str(envelope.reverse_path) if envelope.reverse_path.domain else ""
 
 
 def _severity(result: DmarcResult) -> int:
