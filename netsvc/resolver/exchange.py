@@ -47,8 +47,8 @@ class _Datagrams(DatagramProtocol):
     def startProtocol(self) -> None:
         """Ask."""
         assert self.transport is not None
-        self.transport.connect(self._server.host, self._server.port)
         try:
+            self.transport.connect(self._server.host, self._server.port)
             self.transport.write(self._packet)  # type: ignore[call-arg] # connected: it needs no address
         except OSError as error:  # no route
             self._fail(NoAnswerError(error.strerror or "cannot be reached"))
@@ -68,6 +68,10 @@ class _Datagrams(DatagramProtocol):
 
     def connectionRefused(self) -> None:
         """Give up: nobody serves there."""
+        self._fail(NoAnswerError("refused"))
+
+    def stopProtocol(self) -> None:
+        """Give up, unless the answer is there: epoll tells of a refusal as of a socket that is lost."""
         self._fail(NoAnswerError("refused"))
 
     def _fail(self, error: Exception) -> None:

@@ -112,6 +112,8 @@ def read(packet: bytes, asked: bytes, name: str, kind: str) -> Reading:
     message = dns.Message()
     try:
         message.fromStr(packet)
+        if [len(message.answers), len(message.authority)] != counts[1:3]:
+            return Reading(FAULT, why="an answer cut short")  # the codec leaves out what is not there
         return _follow(message, name, kind, Reading(code, authentic=authentic))
     except Exception as error:  # noqa: BLE001 - the codec raises whatever its inner parts raise
         return Reading(FAULT, why=f"an answer not understood ({type(error).__name__})")

@@ -223,7 +223,7 @@ class Resolver:
         waiting = self._flights.pop(key)
         self.cache.put(key, answer, self._reactor.seconds())
         if answer.fault and self._logbook is not None:
-            self._logbook.debug("dns.failed", name=key[0], kind=key[1], why=answer.fault)
+            self._logbook.debug("dns.failed", query=key[0], kind=key[1], why=answer.fault)
         while waiting:
             asked = waiting.pop(0)
             error = answer.error()
