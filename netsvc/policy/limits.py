@@ -141,12 +141,8 @@ class Limits:
 
     def _mail(self, session: SessionFacts, envelope: Envelope) -> Verdict:
         domain = envelope.reverse_path.domain
-        for windows, key, _ in self._keys("octets", session, domain, 0):
-            if windows.most and self._ledger.full(windows, key):
-                return self._over("octets", windows, key)
-        octets = self._keys("octets", session, domain, envelope.size)
-        for windows, key, size in octets:
-            if windows.most and windows.at(key, self._clock.seconds()).used + size > windows.most:
+        for windows, key, size in self._keys("octets", session, domain, max(envelope.size, 1)):
+            if self._ledger.full(windows, key, size):
                 return self._over("octets", windows, key)
         return self._take(self._keys("messages", session, domain, 1), "messages")
 

@@ -111,10 +111,10 @@ class Ledger:
         window.pending += amount
         self._mark(limit, key, window)
 
-    def full(self, limit: Windows, key: str) -> bool:
-        """Say whether ``key`` has used up what there is."""
+    def full(self, limit: Windows, key: str, amount: int = 1) -> bool:
+        """Say whether there is no room for ``amount`` more of ``key``; nothing is counted."""
         window = limit.at(key, self._clock.seconds())
-        if limit.most and window.used + window.pending >= limit.most:
+        if limit.most and window.used + window.pending + amount > limit.most:
             self._refuse(limit, key, window)
             return True
         return False
