@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 READ = 64 << 10
 
 
-class ChildError(Exception):
-    """The program could not be run, ran too long, said too much, or was killed."""
+class ChildError(OSError):
+    """The program could not be run, ran too long, said too much, or was killed: told in a line of the log."""
 
 
 @dataclass(frozen=True, slots=True)

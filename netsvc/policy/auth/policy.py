@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, TimeoutError, succeed  # noqa: A004 - Twisted's name
 from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy

@@ -48,8 +48,8 @@ ANSWERS = {
 """Answers that are their letter alone."""
 
 
-class MilterError(Exception):
-    """What a filter said is not the protocol."""
+class MilterError(OSError):
+    """A filter that is gone, late, or says what is not the protocol: a peer's fault, told in a line of the log."""
 
 
 @dataclass(frozen=True, slots=True)
