@@ -308,7 +308,7 @@ class Dialogue:
 
     def _committed(self, number: int) -> None:
         self._entry.messages += 1
-        self.awaiting = False
+        self.awaiting = self._intake.committing = False
         self._answer_content(r.queued(show_id(number)))
         self._resume()
 
