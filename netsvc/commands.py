@@ -149,7 +149,8 @@ class Arg:
 
     ``kind`` is of ARG_KINDS: word (bare word), text (bare word or quoted), int, size (octets), duration (ms), id (text
     of an id or its beginning), address, domain, name (an account's), choice (one of ``words``), secret (never shown nor
-    kept), rest (all up to the pipe).  ``name`` is the key of the value in ``Call.args``; ``label``
+    kept), rest (all up to the pipe).  With ``none`` the word ``none``
+    is taken too, for a value of nothing: 0 or "".  ``name`` is the key of the value in ``Call.args``; ``label``
     is what ``?`` shows for it: ``shown``, else the name in capitals.
     """
 
@@ -160,6 +161,7 @@ class Arg:
     optional: bool = False
     low: int = 0
     shown: str = ""
+    none: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a kind nobody parses."""
@@ -171,7 +173,7 @@ class Arg:
         """What stands for the value in a syntax line."""
         if self.kind == "choice":
             return "|".join(word.text for word in self.words)
-        return self.shown or self.name.upper()
+        return (self.shown or self.name.upper()) + ("|none" if self.none else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,9 @@ class Test:
     """``field op value``.
 
     ``op``: = != ~ !~ < <= > >= in.  ``value`` by the field's kind: text -> str, Glob, Regex (with ~) ; id -> (message
-    id, n or None) ; number, size (octets), code -> int ; duration -> int ms (``age>1h``: the row's age at evaluation) ;
-    time -> int ms since 1970 ; enum -> str ; bool -> bool ; address -> str or Network ; a tuple of those with ``in``.
+    id, n or None) ; number, size (octets), percent, code -> int ; duration -> int ms (``age>1h``: the row's age at
+    evaluation) ; time -> int ms since 1970 ; enum -> str ; bool -> bool ; address -> str or Network ; a tuple of
+    those with ``in``.
     """
 
     __test__ = False
@@ -117,6 +118,7 @@ OPERATORS: dict[str, tuple[str, ...]] = {
     "id": ("=", "!=", "in"),
     "enum": ("=", "!=", "in"),
     "number": ("=", "!=", "<", "<=", ">", ">=", "in"),
+    "percent": ("=", "!=", "<", "<=", ">", ">="),
     "size": ("=", "!=", "<", "<=", ">", ">="),
     "duration": ("=", "!=", "<", "<=", ">", ">="),
     "time": ("=", "!=", "<", "<=", ">", ">="),
@@ -187,6 +189,8 @@ MAILBOX = (
     Field("messages", "number", "mails in it", "messages>1000"),
     Field("bytes", "size", "octets in it", "bytes>1G", aliases=("size",)),
     Field("quota", "size", "octets allowed, 0 for any", "quota>0"),
+    Field("quota-messages", "number", "mails allowed, 0 for any", "quota-messages>0"),
+    Field("use", "percent", "how much of its quota is used, of octets or mails, whichever is more", "use>90%"),
     Field("last-access", "time", "when it was last read", "last-access<2026-01-01"),
     Field("state", "enum", "its state", "state=ok", words=("ok", "locked")),
 )
@@ -207,13 +211,19 @@ SESSION = (
     Field("user", "text", "who is logged in", "user=op"),
     Field("state", "text", "where the dialogue is", "state=data"),
     Field("since", "time", "when it began", "since<-1h"),
-    Field("idle", "duration", "time since the last command", "idle>5m"),
+    Field("idle", "duration", "time since anything was said", "idle>5m"),
     Field("cmds", "number", "commands so far", "cmds>100"),
     Field("msgs", "number", "messages so far", "msgs>0"),
     Field("bytes", "size", "octets received", "bytes>10M"),
     Field("tls", "text", "protocol and cipher", 'tls=""'),
     Field("helo", "text", "the client's name for itself", "helo=localhost"),
     Field("domain", "text", "destination of an outgoing session", "domain=example.org"),
+    Field("listener", "text", "listener it came in by", "listener=smtp"),
+    Field("port", "number", "the other side's port", "port>1023"),
+    Field("in-state", "duration", "time it has been in this state", "in-state>1m"),
+    Field("sender", "text", "reverse-path of the transaction under way", "sender=news@*", aliases=("from",)),
+    Field("rcpts", "number", "recipients accepted in it", "rcpts>50"),
+    Field("content", "size", "octets of content received in it", "content>10M"),
 )
 
 AUDIT = (

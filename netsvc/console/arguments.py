@@ -29,6 +29,9 @@ def read_arg(reader: Reader, arg: Arg, args: dict[str, Any]) -> None:
     if token is None:
         raise CommandError("E103", f"Incomplete. Expected: {arg.label}", reader.pos, [w.text for w in arg.words])
     reader.take(token)
+    if arg.none and token.text.lower() == "none":
+        args[arg.name] = 0 if arg.kind in _NUMBERS else ""
+        return
     try:
         value = _choice(arg, token) if arg.kind == "choice" else _KINDS[arg.kind](token.text)
     except ValueError as error:
@@ -90,6 +93,8 @@ def _filled(text: str) -> str:
         raise ValueError("something")
     return text
 
+
+_NUMBERS = ("int", "size", "duration")
 
 _KINDS: dict[str, Callable[[str], Any]] = {
     "word": _filled,

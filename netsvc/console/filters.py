@@ -20,6 +20,7 @@ from netsvc.console.values import (
     parse_duration,
     parse_int,
     parse_peer,
+    parse_percent,
     parse_size,
     parse_time,
 )
@@ -309,6 +310,7 @@ def _id(text: str) -> tuple[int, int | None]:
 _PLAIN = {
     "id": _id,
     "number": parse_int,
+    "percent": parse_percent,
     "size": parse_size,
     "duration": parse_duration,
     "bool": parse_bool,

@@ -26,7 +26,7 @@ _SIZE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,3}))?([kmgt]?)(?:i?b)?\Z", re.AS
 _SCALE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?(?:\.[0-9]+)?(z?)\Z", re.ASCII | re.IGNORECASE)
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[T ](.+))?\Z", re.ASCII | re.IGNORECASE)
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z|[^\s@\":]{1,64}@[a-z0-9.-]{1,253}\Z")
 _IP_LIKE = re.compile(r"[0-9.]+\Z|[0-9a-f.]*:[0-9a-f:.]*\Z", re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,6 +35,7 @@ EXAMPLES = {
     "size": "512 10k 5M 1G",
     "time": "14:05 2026-11-23 2026-11-23T14:05Z -2h yesterday",
     "number": "0 25 1000",
+    "percent": "90% 100%",
     "id": "01ARZ3NDEKTSV 01ARZ3NDEKTSV.2",
     "bool": "true false",
     "address": "192.0.2.1 10.0.0.0/8 2001:db8::/32",
@@ -47,6 +48,14 @@ def parse_int(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > MAX_NUMBER:
         raise ValueError("a number")
     return int(text)
+
+
+def parse_percent(text: str) -> int:
+    """Return the percentage, a number >= 0 with or without ``%``.  Raises ValueError."""
+    try:
+        return parse_int(text.removesuffix("%"))
+    except ValueError:
+        raise ValueError("a percentage") from None
 
 
 def parse_duration(text: str) -> tuple[int, int]:
@@ -144,8 +153,11 @@ def parse_peer(text: str) -> str | Network:
 
 
 def parse_name(text: str) -> str:
-    """Return an account's name in lower case: letters, digits, ``.`` ``_`` ``-``.  Raises ValueError."""
+    """Return an account's name in lower case: letters, digits, ``.`` ``_`` ``-``, or a mailbox's address.
+
+    Raises ValueError.
+    """
     name = text.lower()
     if not _NAME.match(name):
-        raise ValueError("a name (letters, digits, dots, hyphens)")
+        raise ValueError("a name (letters, digits, dots, hyphens, or a mailbox's address)")
     return name

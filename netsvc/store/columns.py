@@ -107,12 +107,21 @@ HISTORY: dict[str, Column] = {
     "tls": _text("h.tls"),
 }
 
+USE = """CASE
+ WHEN b.quota_bytes = 0 AND b.quota_msgs = 0 THEN NULL
+ WHEN b.quota_msgs = 0 OR coalesce(b.used_bytes * 100 / nullif(b.quota_bytes, 0), -1)
+      >= b.used_msgs * 100 / nullif(b.quota_msgs, 0) THEN b.used_bytes * 100 / nullif(b.quota_bytes, 0)
+ ELSE b.used_msgs * 100 / nullif(b.quota_msgs, 0) END"""
+"""Percent of a mailbox's quota in use, rounded down; NULL without a quota."""
+
 MAILBOX: dict[str, Column] = {
     "address": Column("b.address", folded=True),
     "driver": Column("b.driver", codes={"db": "db", "maildir": "maildir"}),
     "messages": Column("b.used_msgs"),
     "bytes": Column("b.used_bytes"),
     "quota": Column("b.quota_bytes"),
+    "quota-messages": Column("b.quota_msgs"),
+    "use": Column(USE, nullable=True),
     "last-access": Column("CASE WHEN b.last_access <> 0 THEN b.last_access END", nullable=True),
     "state": Column("b.state", codes={"ok": 1, "locked": 2}),
 }

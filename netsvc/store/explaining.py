@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _NOTES = {
     "elsewhere": "not a domain of ours: relayed only for relay_domains, and for whom the site lets relay",
     "domain": "another name of a domain of ours",
-    "alias": "",
     "mailbox": "delivered here",
     "tag": "what follows the user is a tag",
     "postmaster": f"the first {POSTMASTER} of the site, as there is none in this domain",
@@ -66,7 +65,7 @@ def _step(key: str, step: Step) -> list[tuple[str, str, list[str], str]]:
     if step.boxes:
         told.append((step.base, "mailbox", [], _NOTES["mailbox"]))
     if step.to:
-        told.append((step.base, "alias", step.to, _NOTES["alias"]))
+        told.append((step.base, "alias", step.to, f"{len(step.to)} target{'' if len(step.to) == 1 else 's'}"))
     return told
 
 

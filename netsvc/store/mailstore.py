@@ -9,6 +9,7 @@ from zope.interface import implementer
 from netsvc.criteria import matches
 from netsvc.interfaces import IMailStore
 from netsvc.store.bodies import BodyReader, read_blob
+from netsvc.store.columns import USE
 from netsvc.store.settle import unref
 from netsvc.store.sqlfilter import compile_where
 from netsvc.store.tx import BULK
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from netsvc.store.tx import SqlRow, Tx
 
 STATES = {1: "ok", 2: "locked"}
-_BOX = "SELECT address, driver, used_msgs, used_bytes, quota_bytes, last_access, state FROM mailbox b"
+_BOX = "SELECT address, driver, used_msgs, used_bytes, quota_bytes, quota_msgs, last_access, state, " + USE
+_BOX += " FROM mailbox b"
 _MAIL = (
     "SELECT uid, message_id, msgid, sender, subject, size, internal_at, flags, folder FROM mail"
     " WHERE mailbox_id = ? AND uid > ? ORDER BY uid LIMIT ?"
@@ -36,13 +38,15 @@ ACCESS_MS = 60_000
 
 def box_row(row: SqlRow) -> dict[str, Any]:
     """Return a mailbox/1 row."""
-    address, driver, messages, octets, quota, last_access, state = row
+    address, driver, messages, octets, quota, quota_messages, last_access, state, use = row
     return {
         "address": address,
         "driver": driver,
         "messages": messages,
         "bytes": octets,
         "quota": quota,
+        "quota_messages": quota_messages,
+        "use": use,
         "last_access": last_access or None,
         "state": STATES.get(state, "locked"),
     }

@@ -2,6 +2,7 @@
 
 import pytest
 
+from netsvc.settings import SiteSettings
 from tests.console.test_show import mail
 
 
@@ -60,7 +61,84 @@ def test_aliases(desk):
     assert "E401" in desk.type("alias delete desk@example.org ann@example.org")
     assert "E401" in desk.type("alias delete other@example.org")
     assert "(1 target)" in desk.type("alias delete desk@example.org")
-    assert desk.machine("show aliases")[0]["row"] == {"address": "desk@example.org", "targets": []}
+    row = {"kind": "alias", "address": "desk@example.org", "targets": []}
+    assert desk.machine("show aliases")[0]["row"] == row
+
+
+def test_what_leads_from_and_to(desk):
+    desk.type("alias add Desk@example.org ann@example.org")
+    assert "desk@example.org" in desk.type("show aliases ann@EXAMPLE.org")
+    assert "Nothing leads from or to bob@example.org" in desk.type("show aliases bob@example.org")
+    assert "Nothing leads from or to example.net" in desk.type("show aliases Example.NET")
+    assert "E202" in desk.type("show aliases a_b")
+    assert "E202" in desk.type('show aliases "a b@example.org"')
+
+
+def test_addresses_are_explained(desk):
+    row = {"step": 1, "address": "ann@example.org", "is": "reply", "note": "250 2.1.5 ok"}
+    assert desk.machine("show address Ann@example.org")[0]["row"] == row | {"to": []}
+    assert desk.machine("show address PostMaster")[0]["row"]["address"] == "postmaster"
+    assert "E202" in desk.type("show address ann")
+
+
+def test_catch_alls_and_other_names(desk):
+    said = desk.type("domain add example.net alias-of example.org")
+    assert said == "Domain example.net added: its mail is mail for example.org.\n"
+    assert "that nobody has goes to Ann@example.org" in desk.type("domain catchall example.org Ann@example.org")
+    assert "Ann@example.org" in desk.type("show domains")
+    assert "that nobody has is refused" in desk.type("domain catchall example.org NONE")
+    assert desk.audited() == [
+        ("domain add", "example.net", "alias-of example.org", 1, "ok"),
+        ("domain catchall", "example.org", "to Ann@example.org", 1, "ok"),
+        ("domain catchall", "example.org", "to none", 1, "ok"),
+    ]
+
+
+def test_nobody_at_postmaster_is_remarked(desk):
+    assert "postmaster" not in desk.type("show domains")
+    desk.service.directory.postmaster = False
+    remark = "Nobody reads postmaster's mail"
+    assert remark in desk.type("show domains")
+    assert remark in desk.type("domain add shop.example")
+    desk.type("alias add desk@example.org ann@example.org")
+    assert remark in desk.type("alias delete desk@example.org")
+
+
+def test_quotas(desk):
+    quotas = desk.service.mail.quotas
+    desk.type("mailbox create ann@example.org quota 1G messages 10")
+    assert quotas["ann@example.org"] == (1 << 30, 10)
+    assert "may hold 5 octets" in desk.type("mailbox quota ann@example.org 5")
+    assert quotas["ann@example.org"] == (5, 0)
+    assert "may hold any number" in desk.type("mailbox quota ann@example.org none")
+    assert "may hold 7 mails" in desk.type("mailbox quota Ann@example.org none messages 7")
+    assert "It is full: 100 %" in desk.type("mailbox quota ann@example.org 1")
+    assert "E401" in desk.type("mailbox quota bob@example.org 1")
+    assert [row[2] for row in desk.audited()[:4]] == ["quota 1073741824 messages 10", "5", "none", "none messages 7"]
+
+
+def test_defaults_of_the_site(desk):
+    quotas = desk.service.mail.quotas
+    assert "may hold 1024 octets and 3 mails" in desk.type("mailbox default quota 1k messages 3")
+    for name in ("ann", "postmaster", "abuse"):
+        desk.type(f"mailbox create {name}@example.org")
+    desk.type("mailbox create bob@example.org quota none")
+    desk.type("mailbox create carol@example.org messages 5")
+    assert quotas == {
+        "ann@example.org": (1024, 3),
+        "postmaster@example.org": (0, 0),
+        "abuse@example.org": (0, 0),
+        "bob@example.org": (0, 0),
+        "carol@example.org": (0, 5),
+    }
+    assert "user-tag is delivered to user" in desk.type("mailbox default separator -")
+    row = {"quota": 1024, "quota_messages": 3, "separator": "-"}
+    assert desk.machine("show defaults")[0]["row"] == row
+    assert "There are no tags" in desk.type("mailbox default separator none")
+    assert "E202" in desk.type("mailbox default separator ab")
+    desk.type("mailbox default quota none")
+    assert desk.service.site.current == SiteSettings(subaddress="")
+    assert ("mailbox default quota", "site", "1024 messages 3", 1, "ok") in desk.audited()
 
 
 def test_users(desk):

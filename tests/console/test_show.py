@@ -278,7 +278,7 @@ def test_mailboxes_and_mail(desk):
     desk.service.mail.boxes["bob@example.org"] = []
     assert desk.type("show mailboxes where messages>1").count("\n") == 2
     assert desk.type("show mailboxes all").count("\n") == 3
-    assert "messages  30" in desk.type("show mailbox Ann@Example.org | list")
+    assert "messages        30" in desk.type("show mailbox Ann@Example.org | list")
     assert "E401" in desk.type("show mailbox cy@example.org")
     shown = desk.type("show mail ann@example.org")
     assert "20 of 30 shown" in shown

@@ -87,9 +87,11 @@ class Site:
             queue=self.store.queue,
             mail=self.store.mail,
             directory=self.store.directory,
+            site=self.store.site,
             audit=self.store.audit,
             accounts=Accounts(),
             sessions=Sessions("mx1", self.store.spool.now),
+            hostname="mx1.example.org",
         )
         self.console = Console(self.service, "mx1.example.org", "1.0", self.pump, self.store.spool.now() - 90_000_000)
 

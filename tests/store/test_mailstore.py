@@ -28,7 +28,8 @@ def test_mailboxes(filled):
     rows = filled.run(filled.store.mail.mailboxes())
     assert [r["address"] for r in rows] == ["bob@example.net", "empty@example.org"]
     assert rows[1] == {
-        "address": "empty@example.org", "driver": "db", "messages": 0, "bytes": 0, "quota": 0, "last_access": None, "state": "ok",
+        "address": "empty@example.org", "driver": "db", "messages": 0, "bytes": 0, "quota": 0, "quota_messages": 0,
+        "use": None, "last_access": None, "state": "ok",
     }  # fmt: skip
     assert (rows[0]["messages"], rows[0]["bytes"], rows[0]["quota"]) == (5, 5 * (6 + 32), 10_000)
     assert filled.run(filled.store.mail.mailbox("Empty@example.org")) == rows[1]
@@ -43,6 +44,23 @@ def test_mailboxes_by_filter(filled):
     assert addresses(Test("address", "=", Glob("*@example.org"))) == ["empty@example.org"]
     assert addresses(Test("address", "=", Glob("*Ü*"))) == []
     assert addresses(Test("state", "=", "ok")) == ["bob@example.net", "empty@example.org"]
+
+
+def test_how_much_of_a_quota_is_used(filled):
+    for n, (octets, messages) in enumerate(((0, 0), (100, 0), (0, 2), (1000, 2), (100, 4), (50, 1))):
+        box = filled.mailbox(f"q{n}@example.org", octets, messages)
+        filled.execute("UPDATE mailbox SET used_bytes = 50, used_msgs = 1 WHERE id = ?", (box,))
+
+    def used(where=None):
+        rows = filled.run(filled.store.mail.mailboxes(where))
+        return {row["address"][:2]: row["use"] for row in rows if row["address"].startswith("q")}
+
+    assert used() == {"q0": None, "q1": 50, "q2": 50, "q3": 50, "q4": 50, "q5": 100}
+    filled.execute("UPDATE mailbox SET used_bytes = 99 WHERE address LIKE 'q%'")
+    assert used() == {"q0": None, "q1": 99, "q2": 50, "q3": 50, "q4": 99, "q5": 198}
+    assert used(Test("use", ">", 90)) == {"q1": 99, "q4": 99, "q5": 198}
+    assert used(Test("use", "<=", 90)) == {"q2": 50, "q3": 50}
+    assert used(Test("quota-messages", "=", 4)) == {"q4": 99}
 
 
 def test_fetch(filled):
