@@ -137,7 +137,8 @@ class Dialogue:
                 refused.append(done.answer)
         if refused and len(refused) == len(recipients):
             raise _DoneError(refused[0])
-        self.judgement.undone["refuse a recipient after RCPT"] += len(refused)
+        if refused and self._content is not None:
+            self.judgement.undone["refuse a recipient after RCPT"] += len(refused)
 
     # The content.
 
