@@ -173,7 +173,8 @@ class Listener(Service):
     def _check_cleartext(self) -> None:
         """Refuse clear-text passwords from elsewhere, where only the bound socket tells its address (S1)."""
         host = getattr(self._port.getHost() if self._port else None, "host", None)
-        if self.config.settings.get(CLEARTEXT, True) or host is None:
+        settings = self.config.settings
+        if settings.get(CLEARTEXT, True) or settings.get("tls") == "implicit" or host is None:
             return
         if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
             self.unbind()

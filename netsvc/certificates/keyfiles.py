@@ -12,11 +12,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from OpenSSL import SSL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from netsvc.config.tls import TlsPair
+
+    Choose = Callable[[SSL.Connection], None]
 
 MOST: Final = 1 << 20
 """Octets of a file that could be a chain or a key."""
@@ -53,8 +56,11 @@ def _stamp(path: Path) -> object:
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
-def load_pair(wanted: TlsPair) -> Pair:
-    """Read and check a pair.  Raises CertificateError."""
+def load_pair(wanted: TlsPair, choose: Choose | None = None) -> Pair:
+    """Read and check a pair.  Raises CertificateError.
+
+    ``choose`` is called with a connection when its client says which name it wants.
+    """
     chain = _certificates(wanted.certificate)
     key = _key(wanted.key)
     leaf = chain[0]
@@ -65,7 +71,7 @@ def load_pair(wanted: TlsPair) -> Pair:
             f"name the key it was made with, and put the server's own certificate first"
         )
     return Pair(
-        _context(chain, key, wanted),
+        _context(chain, key, wanted, choose),
         _names(leaf),
         leaf.issuer.rfc4514_string(),
         round(leaf.not_valid_before_utc.timestamp() * 1000),
@@ -126,13 +132,17 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return tuple(found or common)
 
 
-def _context(chain: list[x509.Certificate], key: PrivateKeyTypes, wanted: TlsPair) -> SSL.Context:
+def _context(
+    chain: list[x509.Certificate], key: PrivateKeyTypes, wanted: TlsPair, choose: Choose | None
+) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # idle sessions are many
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets do without
     context.set_cipher_list(CIPHERS)
+    if choose is not None:
+        context.set_tlsext_servername_callback(choose)
     try:
         context.use_certificate(chain[0])
         for certificate in chain[1:]:

@@ -101,7 +101,7 @@ class Certificates:
         """Read every pair now; blocks.  Raises CertificateError for the first that cannot be used."""
         for slot in self._slots:
             seen = stamp_of(slot.wanted)
-            slot.pair, slot.seen, slot.read_at = load_pair(slot.wanted), seen, self._now()
+            slot.pair, slot.seen, slot.read_at = load_pair(slot.wanted, self._choose), seen, self._now()
         self._fill()
 
     def start(self, clock: Any, run: Callable[..., Deferred[list[News]]]) -> None:
@@ -132,7 +132,7 @@ class Certificates:
     def _look(self) -> Deferred[None] | None:
         self._warn()
         assert self._run is not None
-        return self._run(self._changed).addCallbacks(self._take, self._fault)
+        return self._run(self._changed).addCallback(self._take).addErrback(self._fault)
 
     def _changed(self) -> list[News]:
         """Read what has changed; in a thread.  Nothing but files is touched."""
@@ -142,7 +142,7 @@ class Certificates:
             if seen == slot.seen:
                 continue
             try:
-                pair = load_pair(slot.wanted)
+                pair = load_pair(slot.wanted, self._choose)
             except CertificateError as error:
                 found.append(News(slot, seen, error=str(error)))
             else:
@@ -184,9 +184,14 @@ class Certificates:
                 shelf.names[slot.wanted.name] = slot.pair.context
             else:
                 shelf.usual = slot.pair.context
-        if shelf.usual is not None and shelf.names:
-            shelf.usual.set_tlsext_servername_callback(_chooser(shelf))
         self._shelf = shelf
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        """Give a client the certificate of the name it asks for; OpenSSL calls it within the handshake."""
+        asked = connection.get_servername()
+        context = self._shelf.find(asked.decode("latin-1").lower().rstrip(".")) if asked else None
+        if context is not None:
+            connection.set_context(context)
 
     # What people are told.
 
@@ -233,15 +238,3 @@ def _state(pair: Pair, now: int) -> str:
     if pair.not_before > now:
         return "not yet valid"
     return "expiring" if pair.not_after - now < WARN_DAYS * DAY_MS else "ok"
-
-
-def _chooser(shelf: Shelf) -> Callable[[SSL.Connection], None]:
-    """Return what OpenSSL asks when a client says which name it wants."""
-
-    def choose(connection: SSL.Connection) -> None:
-        asked = connection.get_servername()
-        context = shelf.find(asked.decode("latin-1").lower().rstrip(".")) if asked else None
-        if context is not None:
-            connection.set_context(context)
-
-    return choose

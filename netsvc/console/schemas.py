@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netsvc.console.healthtables import HEALTH
+from netsvc.console.livetables import BLOCK, KICK, LISTENER, SESSION, SESSION_SUMMARY, TRACE
+from netsvc.console.nametables import DNS, DNS_CACHE, GREYLIST
 from netsvc.console.policytables import LIMIT, LISTED, POLICY, POLICY_SETTING
+from netsvc.console.recipienttables import ADDRESS, ALIAS, DOMAIN, RECIPIENTS
+from netsvc.console.securitytables import CERTIFICATE, GRANT
 from netsvc.console.tables import (
-    ALIAS,
     ATTEMPT,
     AUDIT,
     CHANGE,
     COUNT,
     DESTINATION,
-    DOMAIN,
     FIELD,
     HISTORY,
     ITEM,
@@ -24,7 +26,6 @@ from netsvc.console.tables import (
     MESSAGE,
     MESSAGE_SOURCE,
     REASON,
-    SESSION,
     SUMMARY,
     TERMINAL,
     TEXT,
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
 TABLES = {
     table.schema.partition("/")[0]: table
     for table in (
-        *(ITEM, SUMMARY, REASON, MESSAGE, ATTEMPT, HISTORY, MAILBOX, MAIL, MAIL_SOURCE, MESSAGE_SOURCE, SESSION),
+        *(ITEM, SUMMARY, REASON, MESSAGE, ATTEMPT, HISTORY, MAILBOX, MAIL, MAIL_SOURCE, MESSAGE_SOURCE),
+        *(SESSION, SESSION_SUMMARY, TRACE, KICK, BLOCK, LISTENER),
         *(DESTINATION, JOB, AUDIT, DOMAIN, ALIAS, USER, VERSION, WHOAMI, TERMINAL, TEXT, COUNT, CHANGE, FIELD),
-        *(POLICY, POLICY_SETTING, LIMIT, LISTED, HEALTH),
+        *(ADDRESS, RECIPIENTS, CERTIFICATE, GRANT),
+        *(POLICY, POLICY_SETTING, LIMIT, LISTED, HEALTH, DNS, DNS_CACHE, GREYLIST),
     )
 }
 """Every table by its schema's name without the version."""

@@ -8,8 +8,10 @@ from netsvc.commands import ROLE_ORDER
 
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"?|[^\s"|]+')
 MASK = "<hidden>"
-_PLAIN = (*ROLE_ORDER, "role")
+_PLAIN = (*ROLE_ORDER, "role", "mailbox")
 """What may stand behind the name in a ``user`` command; all else is taken for a password."""
+_HARMLESS = ("grant", "revoke", "mailbox")
+"""``user`` commands that take no password."""
 
 
 def _begin(line: str) -> int | None:
@@ -24,6 +26,9 @@ def _begin(line: str) -> int | None:
     if texts[at : at + 1] == ["do"]:
         at += 1
     if at >= len(texts) or not ("user".startswith(texts[at]) or "enable".startswith(texts[at])):
+        return None
+    verb = texts[at + 1] if at + 1 < len(texts) else ""
+    if "user".startswith(texts[at]) and len(verb) > 1 and any(word.startswith(verb) for word in _HARMLESS):
         return None
     first = at + (3 if "user".startswith(texts[at]) else 1)  # behind: user VERB NAME
     for here in range(first, len(words)):

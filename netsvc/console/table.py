@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING
 
 from netsvc.console.verbs import (
     actions,
+    connections,
     directory,
+    doors,
     general,
     health,
     jobs,
     mailboxes,
     message,
+    names,
     policies,
     queue,
     relaying,
+    senders,
     sessions,
+    trace,
     users,
 )
 
@@ -25,5 +30,20 @@ if TYPE_CHECKING:
 
 def commands() -> tuple[Command, ...]:
     """Return every command, in the order help lists them."""
-    rooms = (queue, message, actions, jobs, mailboxes, directory, users, policies, relaying, sessions, health, general)
-    return tuple(command for room in rooms for command in room.COMMANDS)
+    rooms = (
+        queue,
+        message,
+        actions,
+        jobs,
+        mailboxes,
+        directory,
+        users,
+        senders,
+        policies,
+        names,
+        relaying,
+        sessions,
+        health,
+        general,
+    )
+    return tuple(command for room in (*rooms, connections, trace, doors) for command in room.COMMANDS)

@@ -168,6 +168,8 @@ MAILBOX = Table(
         C("messages", "int", "mails in it", "MESSAGES"),
         C("bytes", "size", "octets in it", "SIZE"),
         C("quota", "size", "octets allowed, 0 for any", "QUOTA", show="zero"),
+        C("quota_messages", "int", "mails allowed, 0 for any", "MAX", show="zero"),
+        C("use", "int", "percent of its quota in use, of octets or mails, whichever is more", "USE%"),
         C("last_access", "time", "when it was last read", "LAST ACCESS"),
         C("state", "enum", "its state", "STATE", words=("ok", "locked")),
     ),
@@ -201,27 +203,6 @@ MAIL_SOURCE = Table(
     "mail.source/1", (C("uid", "int", "number in the mailbox"), *_PIECE), "a piece of a mail, octet for octet"
 )
 MESSAGE_SOURCE = Table("message.source/1", _PIECE, "a piece of a message, octet for octet")
-
-SESSION = Table(
-    "session/1",
-    (
-        C("id", "text", "session id", "ID"),
-        C("kind", "enum", "what it is", "KIND", words=("smtp-in", "smtp-out", "console")),
-        C("peer", "text", "the other side's IP address", "PEER"),
-        C("user", "text", "who is logged in", "USER"),
-        C("state", "text", "where the dialogue is", "STATE"),
-        C("since", "time", "when it began", "SINCE", show="clock"),
-        C("idle", "duration", "time since the last command", "IDLE"),
-        C("cmds", "int", "commands so far", "CMDS"),
-        C("msgs", "int", "messages so far", "MSGS"),
-        C("bytes", "size", "octets received", "SIZE"),
-        C("tls", "text", "protocol and cipher"),
-        C("helo", "text", "the client's name for itself", "HELO", shrink=1),
-        C("domain", "text", "destination of an outgoing session", "DOMAIN", shrink=1),
-        C("node", "text", "the node it is on"),
-    ),
-    "one connection",
-)
 
 DESTINATION = Table(
     "destination/1",
@@ -278,34 +259,17 @@ AUDIT = Table(
     "one login or one change",
 )
 
-DOMAIN = Table(
-    "domain/1",
-    (
-        C("domain", "text", "the domain", "DOMAIN", shrink=1),
-        C("mailboxes", "int", "mailboxes in it", "MAILBOXES"),
-        C("aliases", "int", "aliases in it", "ALIASES"),
-    ),
-    "one domain of ours",
-)
-
-ALIAS = Table(
-    "alias/1",
-    (
-        C("address", "text", "the address mail comes to", "ADDRESS", shrink=1),
-        C("targets", "list", "where it goes", "TARGETS", shrink=1),
-    ),
-    "one alias",
-)
-
 USER = Table(
     "user/1",
     (
         C("name", "text", "the account", "NAME"),
-        C("role", "text", "what it may do", "ROLE"),
+        C("role", "text", "what it may do on the console", "ROLE"),
         C("content", "bool", "may read headers and bodies", "CONTENT"),
         C("last_at", "time", "last access", "LAST ACCESS"),
         C("last_from", "text", "and from where", "FROM", shrink=1),
         C("fails", "int", "failed attempts since", "FAILED"),
+        C("mailbox", "text", "the mailbox it sends mail for", "MAILBOX", shrink=1),
+        C("scram", "bool", "has a verifier for SCRAM: its password was set by this version, or used since"),
     ),
     "one account",
 )

@@ -30,10 +30,14 @@ STOP_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class TelnetListenerSettings:
-    """One listener.  Seconds, and how many sessions there may be; ``allow_cleartext_from`` networks beside loopback."""
+    """One listener.  Seconds, and how many sessions there may be.
+
+    ``allow_cleartext_from``: networks beside loopback; ``encrypted``: connections come inside TLS, from anywhere.
+    """
 
     listener: str = "console"
     allow_cleartext_from: tuple[str, ...] = ()
+    encrypted: bool = False
     login_timeout: float = 60.0
     idle_timeout: float = IDLE_SECONDS
     half_open: int = 32
@@ -89,7 +93,7 @@ class TelnetFactory(Factory):
         spare = settings.reserved_for_loopback if loopback else 0
         if self._stopping:
             return "stopping"
-        if not loopback and not self._allowed(peer):
+        if not loopback and not settings.encrypted and not self._allowed(peer):
             return "not in allow_cleartext_from"
         if len(half_open) >= settings.half_open + spare:
             return "too many connections without a login"

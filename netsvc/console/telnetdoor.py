@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener
+from zope.interface import implementer
 
 from netsvc.console import login
 from netsvc.console.door import Door
@@ -36,6 +38,7 @@ ECHO_SECONDS: Final = 1.0
 _TLS: Final = b"\x16\x03"
 
 
+@implementer(IHandshakeListener)
 class TelnetDoor(Door):
     """One connection.  ``user`` is who has logged in, '' before."""
 
@@ -62,11 +65,16 @@ class TelnetDoor(Door):
         self.outflow.cork()
         self._telnet.open()
         self.outflow.write(self._telnet.take())
-        if not self.listener.is_loopback(self.peer):
+        if not self.listener.is_loopback(self.peer) and not settings.encrypted:
             self.terminal.write(login.WARNING + "\n")
         self.terminal.write(login.BANNER + "\n")
         self.converse(self._converse())
         self.outflow.uncork()
+
+    def handshakeCompleted(self) -> None:
+        """Note what the connection is encrypted with (IHandshakeListener)."""
+        handle = getattr(self.transport, "getHandle")()  # noqa: B009 - a TLS transport's, whose type mypy is not told
+        self.entry.tls = f"{handle.get_protocol_version_name()} {handle.get_cipher_name()}"
 
     def dataReceived(self, data: bytes) -> None:
         """Take what came."""
@@ -196,6 +204,7 @@ class TelnetDoor(Door):
             terminal.write("Too many sessions.\n")
             return
         self.session = house.console.open(operator, source)
+        self.session.id = self.entry.id
         self.entry.user, self.entry.state = operator.name, "command"
         terminal.typed_ahead = TYPED_AHEAD
         watch = IdleWatch(terminal, self.house.clock, self._idle, listener.settings.idle_timeout)

@@ -63,6 +63,9 @@ class ISenders(Interface):
     def mailbox_of(user: str) -> Deferred[str]:
         """-> Deferred[str]: the address of the account's mailbox, "" for one that has none."""
 
+    def mailboxes() -> Deferred[dict[str, str]]:
+        """-> Deferred[{account: address of its mailbox}] of accounts in the store that have one."""
+
     def grants(user: str | None = None) -> Deferred[list[tuple[str, str]]]:
         """-> Deferred[list[(account, address or @domain)]], of one account or of all."""
 

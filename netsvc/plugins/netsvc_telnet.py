@@ -28,6 +28,13 @@ class TelnetMaker:
     default_endpoint = "tcp:23:interface=127.0.0.1"
     settings = (
         Setting(
+            "tls",
+            "choice",
+            "none",
+            choices=("none", "implicit"),
+            help="TLS: none, or from the first octet on (telnets, port 992)",
+        ),
+        Setting(
             "allow_cleartext_from",
             "list",
             (),
@@ -65,12 +72,18 @@ class TelnetMaker:
         own = TelnetListenerSettings(
             listener=settings["listener"],
             allow_cleartext_from=tuple(settings["allow_cleartext_from"]),
+            encrypted=settings["tls"] == "implicit",
             login_timeout=settings["login_timeout"] / 1000,  # the door counts seconds
             idle_timeout=settings["idle_timeout"] / 1000,
             sessions=settings["max_sessions"],
             sessions_a_user=settings["max_sessions_a_user"],
         )
-        return TelnetFactory(house, own)
+        factory = TelnetFactory(house, own)
+        if settings["tls"] == "none":
+            return factory
+        from netsvc.console.encrypted import Encrypted  # noqa: PLC0415 - as above
+
+        return Encrypted(factory, house)
 
 
 telnet = TelnetMaker()

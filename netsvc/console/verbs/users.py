@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from netsvc.commands import ROLE_ORDER, Arg, Clause, Command, CommandError, Word
 from netsvc.console.tables import CHANGE, USER
 from netsvc.console.verbs.words import SHOW
+from netsvc.mail.address import parse_address
 
 if TYPE_CHECKING:
     from netsvc.console.call import Call
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 LEAST_PASSWORD = 8
 MAX_PASSWORD = 512
 
-_USER = Word("user", "add, change and delete accounts")
-_NAME = Arg("name", "name", "the account: letters, digits, dots, hyphens")
+USER_WORD = Word("user", "add, change and delete accounts")
+NAME = Arg("name", "name", "the account: letters, digits, dots, hyphens, or a mailbox's address")
 _ROLES = tuple(
     Word(role, text)
     for role, text in zip(
@@ -30,15 +31,27 @@ _PASSWORD = Clause("password", "in machine mode: the password", (Arg("password",
 
 async def show_users(call: Call) -> None:
     """List accounts."""
-    await call.rows(await call.store(call.service.accounts.users()))
+    rows = await call.store(call.service.accounts.users())
+    boxes = await call.store(call.service.senders.mailboxes())
+    await call.rows({**row, "mailbox": boxes.get(row["name"])} for row in rows)
 
 
-async def _known(call: Call, name: str) -> Row:
+async def known(call: Call, name: str) -> Row:
+    """Return the row of an account.  Raises CommandError."""
     rows: list[Row] = await call.store(call.service.accounts.users())
     for row in rows:
         if row["name"] == name:
             return row
     raise CommandError("E401", f"No account {name}", hint="show users")
+
+
+async def mailbox_id(call: Call, address: str) -> int:
+    """Return the id of a mailbox.  Raises CommandError."""
+    found = await call.store(call.service.directory.resolve(parse_address(address)))
+    for box in found.mailboxes:
+        if box.address == address:
+            return int(box.id)
+    raise CommandError("E401", f"No mailbox {address}. First: mailbox create {address}", hint="show mailboxes")
 
 
 async def _password(call: Call, name: str) -> str:
@@ -66,18 +79,23 @@ def _role(call: Call) -> str:
 
 async def add(call: Call) -> None:
     """Make an account."""
-    name, role = call.args["name"], _role(call)
+    name, sends = call.args["name"], "mailbox" in call.args or ("@" in call.args["name"] and "role" not in call.args)
+    role = "none" if sends and "role" not in call.args else _role(call)
     if any(row["name"] == name for row in await call.store(call.service.accounts.users())):
         raise CommandError("E405", f"There is an account {name} already", hint="show users")
+    box = await mailbox_id(call, name) if sends and "@" in name else 0
+    if sends and not box:
+        raise CommandError("E405", f"{name} is not a mailbox's address: user mailbox {name} ADDRESS says whose it has")
     password = await _password(call, name)
-    await call.change(call.service.accounts.add(name, password, role))
-    await call.changed(name, f"role {role}", 1, f"Account {name} ({role}) added.")
+    await call.change(call.service.accounts.add(name, password, role, box))
+    what = f"role {role}" + (f" mailbox {name}" if box else "")
+    await call.changed(name, what, 1, f"Account {name} ({what}) added.")
 
 
 async def passwd(call: Call) -> None:
     """Set an account's password."""
     name = call.args["name"]
-    await _known(call, name)
+    await known(call, name)
     password = await _password(call, name)
     await call.change(call.service.accounts.set_password(name, password))
     await call.changed(name, "", 1, f"Password of {name} set.")
@@ -86,7 +104,7 @@ async def passwd(call: Call) -> None:
 async def set_role(call: Call) -> None:
     """Set an account's role."""
     name, role = call.args["name"], _role(call)
-    before = (await _known(call, name))["role"]
+    before = (await known(call, name))["role"]
     await call.change(call.service.accounts.set_role(name, role))
     await call.changed(name, f"{before} to {role}", 1, f"{name} is {role} now (was {before}).")
 
@@ -94,7 +112,7 @@ async def set_role(call: Call) -> None:
 async def delete(call: Call) -> None:
     """Delete an account."""
     name = call.args["name"]
-    await _known(call, name)
+    await known(call, name)
     await call.change(call.service.accounts.delete(name))
     await call.changed(name, "", 1, f"Account {name} deleted.")
 
@@ -102,40 +120,40 @@ async def delete(call: Call) -> None:
 COMMANDS = (
     Command((SHOW, Word("users", "accounts")), show_users, "accounts and what they may do", table=USER),
     Command(
-        (_USER, Word("add", "make one")),
+        (USER_WORD, Word("add", "make one")),
         add,
         "make an account; asks for its password",
-        args=(_NAME, _ROLE),
-        clauses=(_ROLE_CLAUSE, _PASSWORD),
+        args=(NAME, _ROLE),
+        clauses=(_ROLE_CLAUSE, Clause("mailbox", "it sends mail for the mailbox of its name"), _PASSWORD),
         role="admin",
         changes=True,
         table=CHANGE,
-        examples=("user add bo role operator",),
+        examples=("user add bo role operator", "user add ann@example.org mailbox"),
     ),
     Command(
-        (_USER, Word("passwd", "set its password")),
+        (USER_WORD, Word("passwd", "set its password")),
         passwd,
         "set an account's password; asks for it",
-        args=(_NAME,),
+        args=(NAME,),
         clauses=(_PASSWORD,),
         role="admin",
         changes=True,
         table=CHANGE,
     ),
     Command(
-        (_USER, Word("role", "set what it may do")),
+        (USER_WORD, Word("role", "set what it may do")),
         set_role,
         "set what an account may do",
-        args=(_NAME, _ROLE),
+        args=(NAME, _ROLE),
         role="admin",
         changes=True,
         table=CHANGE,
     ),
     Command(
-        (_USER, Word("delete", "remove one")),
+        (USER_WORD, Word("delete", "remove one")),
         delete,
         "remove an account; the last admin stays",
-        args=(_NAME,),
+        args=(NAME,),
         role="admin",
         changes=True,
         table=CHANGE,

@@ -1,0 +1,38 @@
+"""The kinds of rows about secrets: certificates, and who may send as whom (quiet)."""
+
+from __future__ import annotations
+
+from netsvc.commands import Column, Table
+
+C = Column
+
+STATES = ("ok", "expiring", "expired", "not yet valid")
+
+CERTIFICATE = Table(
+    "certificate/1",
+    (
+        C("name", "text", "the name clients ask for, * for everybody else", "NAME", shrink=1),
+        C("names", "list", "the names it is for", "FOR", shrink=1),
+        C("issuer", "text", "who signed it", "ISSUER", shrink=2),
+        C("state", "enum", "whether it is good", "STATE", words=STATES),
+        C("not_before", "time", "from when on it is valid"),
+        C("not_after", "time", "until when it is valid", "UNTIL", show="clock"),
+        C("days", "int", "whole days left", "DAYS"),
+        C("fingerprint", "text", "SHA-256 of it, in hexadecimal"),
+        C("listeners", "list", "listeners that offer TLS", "LISTENERS", shrink=1),
+        C("file", "text", "the file it was read from"),
+        C("read", "time", "when it was read"),
+        C("error", "text", "why its files as they are now cannot be used", "ERROR", show="blank", shrink=1),
+    ),
+    "one certificate of this node",
+)
+
+GRANT = Table(
+    "grant/1",
+    (
+        C("account", "text", "who", "ACCOUNT"),
+        C("address", "text", "the address he may send as, @domain for all in it", "MAY SEND AS"),
+    ),
+    "one address somebody may send as beside his own",
+)
+"""What ``user grant`` adds."""
