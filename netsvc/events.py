@@ -67,10 +67,12 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "smtp.client_replaced": ("info", ("session", "peer", "by", "given")),
     "smtp.starttls_injection": ("warn", ("session", "peer")),
     "smtp.fault": ("info", ("session", "peer", "why")),
+    "session.kicked": ("info", ("session", "kind", "peer", "user", "why")),
     "session.closed": ("debug", ("session", "kind", "peer", "why")),
     # names
     "dns.failed": ("debug", ("query", "kind", "why")),
     "dns.fault": ("error", ("why",)),
+    "dnsbl.not_served": ("warn", ("list", "answer")),
     # who sends it
     "auth.ok": ("info", ("session", "peer", "user", "mechanism", "tls")),
     "auth.failed": ("info", ("session", "peer", "user", "mechanism", "why", "failures")),

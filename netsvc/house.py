@@ -258,6 +258,8 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
             vitals=keeping(IVitals, ground.vitals),
             senders=keeping(ISenders, store.senders),
             certificates=keeping(ICertificates, ground.certificates),
+            resolver=ground.resolver,
+            counters=keeping(ICounters, store.counters),
         ),
         hostname=config.hostname,
         policies=keeping(IPolicies, gate(ground, sessions)),

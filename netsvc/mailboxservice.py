@@ -32,12 +32,14 @@ if TYPE_CHECKING:
         IAccounts,
         IAudit,
         ICertificates,
+        ICounters,
         IDirectory,
         IDoors,
         IEvents,
         IMailStore,
         IPolicies,
         IQueueAdmin,
+        IResolver,
         IRouting,
         ISenders,
         ISessions,
@@ -80,6 +82,8 @@ class Floors:
     vitals: IVitals | None = None
     senders: ISenders | None = None
     certificates: ICertificates | None = None
+    resolver: IResolver | None = None
+    counters: ICounters | None = None
 
 
 @implementer(IMailboxService)
@@ -91,6 +95,8 @@ class MailboxService:
         self.senders = floors.senders
         self.certificates = floors.certificates
         self.vitals = floors.vitals
+        self.resolver = floors.resolver
+        self.counters = floors.counters
         self.queue = floors.queue
         self.mail = floors.mail
         self.directory = floors.directory

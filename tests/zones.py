@@ -240,6 +240,18 @@ class FakeResolver:
     def mx(self, name):
         return self._values("MX", name)
 
+    def tlsa(self, name):
+        return self._values("TLSA", name)
+
+    def status(self):
+        return {"servers": [], "lookups": len(self.asked)}
+
+    def rows(self, name=""):
+        return []
+
+    def flush(self, name=""):
+        return 0
+
 
 def _main():
     """Serve what standard input says, a line of JSON at a time, until it ends; print the port, then a line for each."""

@@ -31,6 +31,8 @@ class IMailboxService(Interface):
     sessions = Attribute("ISessions: the live registry, in and out")
     events = Attribute("IEvents: what happens, to follow")
     policies = Attribute("IPolicies: the gate")
+    resolver = Attribute("IResolver")
+    counters = Attribute("ICounters")
     vitals = Attribute("IVitals or None: how this node is, and whether it takes mail")
     hostname = Attribute("our name, str")
 

@@ -159,3 +159,15 @@ class IResolver(Interface):
 
     def mx(name: str) -> Deferred[list[tuple[int, str]]]:
         """-> Deferred[list[(preference, lower-case name without a trailing dot)]], unsorted; null MX has the name ""."""
+
+    def tlsa(name: str) -> Deferred[list[tuple[int, int, int, bytes]]]:
+        """-> Deferred[list[(usage, selector, matching type, data)]] (RFC 6698 2.1)."""
+
+    def status() -> Row:
+        """-> a dns/1 row: the servers and the counts."""
+
+    def rows(name: str = "") -> list[Row]:
+        """-> list of dns.cache/1 rows: what is remembered, of ``name`` alone where it is given."""
+
+    def flush(name: str = "") -> int:
+        """Forget what is remembered of ``name``, all for "" -> how many answers that were."""
