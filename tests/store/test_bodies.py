@@ -361,3 +361,33 @@ def test_a_stream_that_is_open_is_made_durable_before_moving(make_house):
     moved(house)
     house.run(house.spool.accept(house.message(len(data)), writer, [], [house.local(box, hdr=b"")]))
     assert house.read_all(house.run(house.store.mail.fetch("bob@example.net", 2))) == data
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_was_written_can_be_looked_at_before_it_is_accepted(house, size):
+    data = content(size)
+    writer = fed(house, data)
+    seen = b""
+    while piece := house.run(writer.peek(len(seen), 100_000)):
+        assert len(piece) <= 100_000
+        seen += piece
+    assert seen == data
+    middle = size // 2
+    assert data[middle:].startswith(house.run(writer.peek(middle, 10)))
+    house.run(house.spool.accept(house.message(size), writer, [house.away(1)], []))
+    (leased,) = house.lease()
+    assert house.read_all(house.run(house.spool.open_body(leased.blob_id))) == data
+
+
+def test_looking_at_what_is_still_on_its_way(house):
+    data = content(3 * CHUNK)
+    writer = house.spool.body()
+    writer.write(data)
+    assert house.run(writer.peek(CHUNK, CHUNK)) == data[CHUNK : 2 * CHUNK]
+    writer.abort()
+
+
+def test_looking_at_what_has_gone(house):
+    writer = fed(house, b"text")
+    writer.error = RuntimeError("gone")
+    house.fails(writer.peek(0, 4), RuntimeError)

@@ -64,3 +64,28 @@ def test_old_rows_are_swept(counters, house, monkeypatch):
     house.engine.clock.advance(2 * counters_module.DAY)
     fail(house, counters, "new")
     assert house.rows("SELECT key FROM throttle") == [("new",)]
+
+
+def test_windows_are_added_up_and_begin_anew(counters, house):
+    assert counters.shared is (house.engine.dialect == "postgresql")
+    entries = [(42, "192.0.2.1", 3, 60_000), (43, "a b", 1, 60_000), (42, "192.0.2.1", 2, 60_000)]
+    first = house.run(counters.add(entries))
+    assert [used for used, _ in first] == [5, 1, 5]
+    assert all(59_000 <= left <= 60_000 for _, left in first)
+    assert house.run(counters.add([(42, "192.0.2.1", 0, 60_000)]))[0][0] == 5
+    assert house.run(counters.add([])) == []
+    house.run(counters.add([(42, "brief", 9, 0)]))
+    assert house.run(counters.add([(42, "brief", 1, 60_000)]))[0][0] == 1
+    found = house.run(counters.most(42, 10))
+    assert [(key, used) for key, used, _ in found] == [("192.0.2.1", 5), ("brief", 1)]
+    assert len(house.run(counters.most(42, 1))) == 1
+    house.run(counters.clear(42, "192.0.2.1"))
+    assert house.run(counters.add([(42, "192.0.2.1", 1, 60_000)]))[0][0] == 1
+
+
+def test_windows_that_have_ended_are_swept(counters, house):
+    house.run(counters.add([(44, "gone", 1, 0), (45, "there", 1, 60_000)]))
+    counters._sweep_windows_at = 0
+    house.run(counters.add([(45, "there", 1, 60_000)]))
+    assert house.value("SELECT count(*) FROM throttle WHERE realm = 44") == 0
+    assert house.value("SELECT count(*) FROM throttle WHERE realm = 45") == 1

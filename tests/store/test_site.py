@@ -163,3 +163,50 @@ def test_another_nodes_revision_is_taken_over(make_house, monkeypatch):
     house.run(site._look())
     house.fails(site.load(), StoreUnavailableError)
     assert site.rev == 1
+
+
+def test_a_change_is_a_revision_and_is_told_of(site, house):
+    house.run(site.seed(SEED))
+    seen = []
+    site.watch(seen.append)
+    policies = {"greylist": {"on": True, "delay": "5m", "lists": ("a", "b")}}
+    assert house.run(site.change(lambda s: replace(s, policies=policies), "root", "policy on greylist")) == 2
+    assert (site.rev, site.current.policies, len(seen)) == (2, policies, 1)
+    assert site.current.routes == SEED.routes
+    assert house.run(site.change(lambda s: s, "root", "nothing")) == 0
+    assert (site.rev, len(seen)) == (2, 1)
+    row = house.engine.dialect, house.value("SELECT comment FROM site_rev WHERE rev = 2")
+    assert row[1] == "policy on greylist"
+
+    def refuse(settings):
+        raise StoreError("no")
+
+    house.fails(site.change(refuse, "root", ""), StoreError)
+    assert site.rev == 2
+
+
+def test_a_change_of_a_site_that_says_nothing_yet(site, house):
+    assert house.run(site.change(lambda s: replace(s, limits_exempt=("::1/128",)), "root", "")) == 1
+    assert site.current.limits_exempt == ("::1/128",)
+
+
+def test_two_changes_at_the_same_moment():
+    class Tx:
+        now = 5
+
+        def value(self, sql, params=()):
+            return None
+
+        def execute(self, sql, params=()):
+            return 0  # another node's row was there first
+
+    with pytest.raises(StoreError, match="same moment"):
+        site_module._change(Tx(), lambda s: replace(s, limits_exempt=("::1/128",)), "root", "")
+
+
+def test_policies_are_written_as_they_are_read():
+    policies = {"dnsbl": {"on": True, "lists": ("a.example", "b.example"), "deadline": "3s", "weight": 4}}
+    settings = SiteSettings(policies=policies)
+    body = tomllib.loads(sitetoml.to_toml(settings))["site"]["policies"]
+    assert body == {"dnsbl": {**policies["dnsbl"], "lists": ["a.example", "b.example"]}}
+    assert sitetoml.from_json(sitetoml.to_json(settings), {}) == settings
