@@ -137,6 +137,7 @@ class ControlDoor(Door):
         self.begin(_plain, user=operator.name, state="command")
         source = f"socket uid {uid}"
         self.session = self.house.console.open(operator, source)
+        self.session.id = self.entry.id
         Deferred.fromCoroutine(self.report(operator.name, operator, "", source))
         self.outflow.write(json_line({"hello": self.session.hello()}))
 

@@ -29,6 +29,8 @@ MAX_IDS = 1000
 """Ids in one command."""
 
 _TAG = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+_SESSION = re.compile(r"[Ss][0-9]{1,16}\Z")
+_ID_HELP = {"session": "a session, S12"}
 _SELECT_HELP = {
     "ids": "a message, or one item MESSAGE.n",
     "where": "those a filter matches",
@@ -125,6 +127,10 @@ class Grammar:
         return list(node.commands())
 
 
+def _select_help(of: str, form: str) -> str:
+    return _ID_HELP.get(of, _SELECT_HELP[form]) if form == "ids" else _SELECT_HELP[form]
+
+
 def _everybody(command: Command) -> bool:
     del command
     return True
@@ -204,7 +210,8 @@ class _Walk:
                 return options
         if command.selects is not None and self.chosen is None:
             for form in command.selects.forms:
-                options.append(Option("ID" if form == "ids" else form, _SELECT_HELP[form], open=form == "ids"))
+                help_ = _select_help(command.selects.of, form)
+                options.append(Option("ID" if form == "ids" else form, help_, open=form == "ids"))
         options += [Option(c.name, c.help) for c in command.clauses if c.name not in self.args]
         if not self._lacking(command, left):
             options += [_PIPE, _ENTER]
@@ -258,19 +265,25 @@ class _Walk:
             read_arg(self.reader, left[0], self.args)
             return left[1:]
         if self._takes_ids(command, token):
-            self._ids()
+            assert command.selects is not None
+            self._ids(command.selects.of)
             return left
         raise self._unexpected(token, options)
 
     def _takes_ids(self, command: Command, token: Token) -> bool:
         forms = command.selects.forms if command.selects is not None and self.chosen is None else ()
-        return "ids" in forms and not token.quoted and (token.text[:1].isdigit() or len(token.text) > 12)
+        if "ids" not in forms or token.quoted:
+            return False
+        assert command.selects is not None
+        if command.selects.of == "session":
+            return _SESSION.match(token.text) is not None
+        return token.text[:1].isdigit() or len(token.text) > 12
 
-    def _ids(self) -> None:
+    def _ids(self, of: str) -> None:
         start = self.reader.pos
         found: list[tuple[str, int]] = []
         token = self.reader.peek(",")
-        while token is not None and not token.quoted and (token.text[:1].isdigit() or not found):
+        while token is not None and not token.quoted and (_begins_id(of, token.text) or not found):
             found.append((token.text, token.start))
             if len(found) > MAX_IDS:
                 raise CommandError("E104", f"At most {MAX_IDS} ids in one command; use where", token.start)
@@ -278,7 +291,7 @@ class _Walk:
             self.reader.skip()
             if self.reader.line[self.reader.pos : self.reader.pos + 1] == ",":
                 self.reader.pos += 1
-            token = self.reader.next([Option("ID", _SELECT_HELP["ids"], open=True), _PIPE, _ENTER], ",")
+            token = self.reader.next([Option("ID", _select_help(of, "ids"), open=True), _PIPE, _ENTER], ",")
         self.chosen = Chosen("ids", tuple(found), text=self.reader.line[start : self.reader.pos].strip(" ,\t"))
 
     def _select(self, command: Command, form: str, token: Token, left: list[Arg]) -> None:
@@ -317,6 +330,10 @@ class _Walk:
             )
         shown = ", ".join(option.word for option in options if not option.hidden)
         return CommandError("E104", f'Unexpected "{token.text}". Expected one of: {shown}', token.start, likely)
+
+
+def _begins_id(of: str, text: str) -> bool:
+    return _SESSION.match(text) is not None if of == "session" else text[:1].isdigit()
 
 
 def _incomplete(children: list[Option], column: int) -> CommandError:

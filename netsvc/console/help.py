@@ -99,8 +99,9 @@ def describe(command: Command) -> str:
     ]
     pairs += [(word.text, word.help) for arg in command.args for word in arg.words if word.help]
     if command.selects is not None:
+        of_ids = "sessions, S12" if command.selects.of == "session" else "messages, or items MESSAGE.n, up to 1000"
         forms = {
-            "ids": ("ID…", "messages, or items MESSAGE.n, up to 1000"),
+            "ids": ("ID…", of_ids),
             "where": ("where …", f"those a filter matches: help fields {command.selects.of}"),
             "last": ("last", "those the last show queue matched"),
             "all": ("all", "every one"),

@@ -54,6 +54,9 @@ class MachineOutlet:
         """Write how far a job is."""
         await self.put("progress", {"job": job, "done": done, "of": of})
 
+    def paged(self, on: bool) -> None:
+        """Nothing is shown by pages here."""
+
     async def ask(self, question: str, secret: bool = False) -> str | None:
         """Nobody is there to answer."""
         del question, secret

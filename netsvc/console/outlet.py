@@ -44,6 +44,9 @@ class Outlet(Protocol):
     async def progress(self, job: int, done: int, of: int) -> None:
         """Show how far a job is; may be dropped."""
 
+    def paged(self, on: bool) -> None:
+        """Show page by page, or as it comes: what is watched does not wait for a key."""
+
     async def ask(self, question: str, secret: bool = False) -> str | None:
         """Ask for a line; None when it was cancelled or nobody is there."""
 
@@ -62,6 +65,7 @@ class PersonOutlet:
         self._table: Table | None = None
         self._layout: Layout | None = None
         self._rows: list[Row] = []
+        self._pages = False
 
     @property
     def interactive(self) -> bool:
@@ -120,6 +124,13 @@ class PersonOutlet:
     async def progress(self, job: int, done: int, of: int) -> None:
         """Show how far a job is."""
         self._terminal.progress(f"Job {job}: {done} of {of}")
+
+    def paged(self, on: bool) -> None:
+        """Show page by page where it was before, or as it comes."""
+        if not on:
+            self._pages = bool(getattr(self._terminal, "pages", False))
+        if self._pages:
+            self._terminal.pages = on  # type: ignore[attr-defined] # those that have it show pages
 
     async def ask(self, question: str, secret: bool = False) -> str | None:
         """Ask below what was shown."""

@@ -89,6 +89,8 @@ class ConsoleSession:
         self.clock = console.clock
         self.operator = operator
         self.source = escape(source, 200)
+        self.id = ""
+        self.streaming = False
         self.ended = False
         self.end: Mapping[str, Any] | None = None
         self.page_length: int | None = None

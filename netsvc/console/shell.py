@@ -78,6 +78,7 @@ class Shell:
         """Serve a program: machine mode until its input ends."""
         session, terminal = self.session, self.terminal
         terminal.draw_as(Drawing.SILENT)
+        terminal.streaming = lambda: bool(getattr(session, "streaming", False))
         terminal.interactive = False
         terminal.assistant = None
         if hello:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc.console.pager import MORE, Pager, listing
+from netsvc.console.stream import take_stop
 from netsvc.interfaces import ITerminal
 from netsvc.telnet.display import Drawing
 from netsvc.telnet.editor import (
@@ -32,26 +33,16 @@ from netsvc.telnet.line import LINE_LIMIT
 from netsvc.telnet.session import COLUMNS, ROWS, window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+    from netsvc.console.wire import Wire
     from netsvc.interfaces import IConsoleSession
 
 TYPED_AHEAD: Final = 64 * 1024
 """Characters kept while a command runs; beyond them nothing is read from the client."""
 ESCAPE_SECONDS: Final = 0.1
-
-
-class Wire(Protocol):
-    """What a terminal needs of its connection."""
-
-    def send(self, text: str) -> None:
-        """Write text, LF between lines."""
-
-    def pressure(self) -> Deferred[None] | None:
-        """-> Deferred that fires when more may be written; None: now."""
-
-    def hold(self, on: bool) -> None:
-        """Stop or go on reading from the client."""
 
 
 class Mode(Enum):
@@ -76,6 +67,7 @@ class Terminal:
         self.typed_ahead = TYPED_AHEAD
         self.assistant: IConsoleSession | None = None
         self.running: Deferred[Any] | None = None
+        self.streaming: Callable[[], bool] = lambda: False
         self.last_input = clock.seconds()
         self._wire = wire
         self._clock = clock
@@ -123,6 +115,7 @@ class Terminal:
             self._queue.append(press)
             self._queued += len(press) if isinstance(press, str) else 1
         self._pump()
+        self._look_for_stop()
         self._watch_escape()
         if self._queued > self.typed_ahead and not self._held:
             self._held = True
@@ -188,6 +181,12 @@ class Terminal:
     def _draw(self) -> None:
         if self._mode is Mode.READING:
             self._wire.send(self.editor.take())
+
+    def _look_for_stop(self) -> None:
+        """End what a program watches at a line ``stop``."""
+        if self.running is not None and self.streaming() and (taken := take_stop(self._queue)):
+            self._queued -= taken
+            self.running.cancel()
 
     def _interrupt(self) -> None:
         self._queue.clear()

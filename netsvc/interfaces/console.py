@@ -26,6 +26,8 @@ class IConsole(Interface):
 class IConsoleSession(Interface):
     """One operator's dialogue, independent of any terminal."""
 
+    id = Attribute("str: its name in the registry of sessions, '' for none; whoever opened it sets it")
+    streaming = Attribute("bool: what runs shows things as they happen, until it is cancelled")
     prompt = Attribute("str: mx1> or mx1#")
     ended = Attribute("bool: the operator has left (exit)")
     operator = Attribute("IOperator")

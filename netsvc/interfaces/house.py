@@ -45,6 +45,9 @@ class ISessionEntry(Interface):
     """One registered session; whoever opened it keeps it true.  Cheap to write: plain attributes."""
 
     id = Attribute("S and a number")
+    number = Attribute("int: that number")
+    kind = Attribute("str: smtp-in smtp-out console")
+    peer = Attribute("str: the other side's IP address")
     state = Attribute("str: a word for where the dialogue is; setting it stamps the time")
     user = Attribute("str or ''")
     helo = Attribute("str or ''")
@@ -62,6 +65,12 @@ class ISessionEntry(Interface):
     transaction = Attribute(
         "callable -> (sender, recipients, octets of content) or None: the transaction under way; or None"
     )
+
+    def row(now: int, node: str) -> Row:
+        """-> a session/1 row at ``now``, ms since 1970."""
+
+    def recipients() -> list[str]:
+        """-> the recipients of the transaction under way, the first hundred, safe to show."""
 
     def keep(heard: bytes, said: bytes, content: int = 0) -> None:
         """Record command lines (CR LF between them), replies as they left, and the octets of a content that ended.

@@ -1,4 +1,4 @@
-"""Who is connected, and this session itself."""
+"""This session itself, and who else is logged in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.task import deferLater
 
-from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
-from netsvc.console.tables import CHANGE, SESSION, TERMINAL, WHOAMI
-from netsvc.console.targets import chosen_filter
+from netsvc.commands import Arg, Clause, Command, CommandError, Word
+from netsvc.console.livetables import SESSION
+from netsvc.console.tables import CHANGE, TERMINAL, WHOAMI
 from netsvc.console.verbs.words import SHOW
-from netsvc.criteria import matches
 
 if TYPE_CHECKING:
     from netsvc.console.call import Call
@@ -19,15 +18,6 @@ MAX_DELAY = 16
 """Seconds a wrong password at ``enable`` may cost."""
 
 _TERMINAL = Word("terminal", "how this session shows things")
-
-
-async def show_sessions(call: Call) -> None:
-    """List connections."""
-    expr = await chosen_filter(call)
-    rows = call.service.sessions.rows()
-    await call.rows(row for row in rows if expr is None or matches(expr, "session", row, call.now_ms))
-    if not call.rows_out:
-        await call.note("No sessions match.")
 
 
 async def who(call: Call) -> None:
@@ -128,14 +118,6 @@ def _leave(word: str) -> Command:
 
 
 COMMANDS = (
-    Command(
-        (SHOW, Word("sessions", "connections, in and out")),
-        show_sessions,
-        "connections, in and out",
-        selects=Selects("session", ("where", "all")),
-        table=SESSION,
-        examples=("show sessions where kind=smtp-in and peer=10.0.0.0/8",),
-    ),
     Command((SHOW, _TERMINAL), show_terminal, "how this session shows things", table=TERMINAL),
     Command((Word("who", "operators logged in"),), who, "operators logged in", table=SESSION),
     Command((Word("whoami", "who you are here"),), whoami, "who you are here, and what you may do", table=WHOAMI),
