@@ -9,10 +9,15 @@ import array
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from netsvc import sessions
 from netsvc.criteria import matches
+from netsvc.doors import Doors
 from netsvc.interfaces import IMailboxService
 from netsvc.mail.ids import make_id, parse_id, parse_item, show_id, show_item
+from netsvc.mail.message import Resolution
 from netsvc.records import AccountError, MessageView, Page, Selection, StoreError
+from netsvc.settings import SiteSettings
+from tests.fakes import FakeLogbook
 
 NOW = 1_795_442_712_000
 """2026-11-23T14:05:12Z"""
@@ -338,6 +343,7 @@ class Mail(Answering):
     def __init__(self):
         self.boxes = {}
         self.contents = {}
+        self.quotas = {}
 
     def mailboxes(self, where=None):
         rows = [self._row(a) for a in sorted(self.boxes)]
@@ -351,7 +357,9 @@ class Mail(Answering):
             "driver": "db",
             "messages": len(mails),
             "bytes": octets,
-            "quota": 0,
+            "quota": self.quotas.get(address, (0, 0))[0],
+            "quota_messages": self.quotas.get(address, (0, 0))[1],
+            "use": 100 if self.quotas.get(address, (0, 0))[0] == 1 else None,
             "last_access": None,
             "state": "ok",
         }
@@ -372,28 +380,50 @@ class Directory(Answering):
         self.mail = mail
         self.domains_ = {"example.org"}
         self.aliases_ = {}
+        self.catchalls = {}
+        self.postmaster = True
 
     def domains(self):
-        return self.answer([{"domain": d, "mailboxes": 1, "aliases": 0} for d in sorted(self.domains_)])
+        rows = [
+            {"domain": d, "alias_of": None, "catchall": self.catchalls.get(d), "mailboxes": 1, "aliases": 0}
+            for d in sorted(self.domains_)
+        ]
+        return self.answer(rows)
 
-    def aliases(self):
-        return self.answer([{"address": a, "targets": list(t)} for a, t in sorted(self.aliases_.items())])
+    def aliases(self, of=""):
+        rows = [{"kind": "alias", "address": a, "targets": list(t)} for a, t in sorted(self.aliases_.items())]
+        return self.answer([r for r in rows if not of or of in (r["address"], *r["targets"])])
 
-    def add_domain(self, name):
+    def explain(self, address):
+        return self.answer([{"step": 1, "address": address.key, "is": "reply", "to": [], "note": "250 2.1.5 ok"}])
+
+    def resolve(self, address):
+        return self.answer(Resolution(local=True, forwards=("root@away.example",) if self.postmaster else ()))
+
+    def add_domain(self, name, same_as=""):
         if name in self.domains_:
             return fail(StoreError(f"{name} is ours already"))
         self.domains_.add(name)
+        return self.answer(None)
+
+    def set_catchall(self, name, target):
+        self.catchalls[name] = target
         return self.answer(None)
 
     def delete_domain(self, name):
         self.domains_.discard(name)
         return self.answer(None)
 
-    def create_mailbox(self, address, quota_bytes=0):
+    def create_mailbox(self, address, quota_bytes=0, quota_messages=0):
         if address.partition("@")[2] not in self.domains_:
             return fail(StoreError(f"{address.partition('@')[2]} is not ours: domain add"))
         self.mail.boxes[address] = []
+        self.mail.quotas[address] = (quota_bytes, quota_messages)
         return self.answer(1)
+
+    def set_quota(self, address, quota_bytes, quota_messages):
+        self.mail.quotas[address] = (quota_bytes, quota_messages)
+        return self.answer(None)
 
     def delete_mailbox(self, address):
         return self.answer(len(self.mail.boxes.pop(address)))
@@ -406,6 +436,15 @@ class Directory(Answering):
         gone = [t for t in self.aliases_.get(address, []) if target in (None, t)]
         self.aliases_[address] = [t for t in self.aliases_.get(address, []) if t not in gone]
         return self.answer(len(gone))
+
+
+class Site(Answering):
+    def __init__(self):
+        self.current = SiteSettings()
+
+    def change(self, alter, actor, comment):
+        self.current = alter(self.current)
+        return self.answer(2)
 
 
 class Accounts(Answering):
@@ -472,12 +511,43 @@ class Audit(Answering):
         return self.answer(Page(rows[start : start + limit], start + limit if len(rows) > start + limit else None))
 
 
-class Sessions:
+class Sessions(sessions.Sessions):
+    """The real registry; ``list`` holds rows of others."""
+
     def __init__(self):
+        super().__init__("mx1", self.ms)
         self.list = []
+        self.later = 0
+
+    def ms(self):
+        return NOW + self.later
 
     def rows(self):
-        return list(self.list)
+        return [*self.list, *super().rows()]
+
+
+class DoorRules:
+    """Rules in memory; ``error`` as in Answering."""
+
+    shared = False
+    error = None
+
+    def __init__(self):
+        self.kept = {}
+
+    def now(self):
+        return NOW
+
+    def load(self):
+        return fail(self.error) if self.error is not None else succeed(list(self.kept.values()))
+
+    def put(self, rule):
+        self.kept[rule.kind, rule.key] = rule
+        return self.load()
+
+    def drop(self, kind, key):
+        self.kept.pop((kind, key), None)
+        return self.load()
 
 
 @implementer(IMailboxService)
@@ -488,7 +558,10 @@ class Service:
         self.queue, self.mail, self.accounts, self.audit = Queue(), Mail(), Accounts(), Audit()
         self.directory = Directory(self.mail)
         self.sessions = Sessions()
-        self.site = self.events = self.policies = None
+        self.door_rules = DoorRules()
+        self.doors = Doors(self.door_rules, self.sessions, "mx1", FakeLogbook(), None)
+        self.events = self.policies = self.resolver = self.counters = None
+        self.site = Site()
 
     def verify_sender(self, session, reverse_path, params):
         raise NotImplementedError
