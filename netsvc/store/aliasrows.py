@@ -162,9 +162,7 @@ def _refuse_unknown(stored: str, found: Resolution, expansion: Expansion) -> Non
     if expansion.steps[expansion.start].how in {"nothing", "catchall"}:
         raise StoreError(f"{stored} is neither a mailbox nor an alias here")
     if found.fault in _FAULTS:
-        raise StoreError(
-            f"{stored} {_FAULTS[found.fault]}".replace(" would ", " does ").replace("does stand", "stands")
-        )
+        raise StoreError(f"{stored} stands {_FAULTS[found.fault]}")
 
 
 def delete_alias(tx: Tx, text: str, to: str | None, separator: str) -> int:
