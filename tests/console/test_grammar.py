@@ -111,7 +111,7 @@ def test_selections():
         ("zzzzz", "E101", 0, "Type ? for a list"),
         ("domain zzz x", "E101", 7, "Expected one of: add, delete"),
         ('"show" queue', "E101", 0, "Unknown"),
-        ("re", "E102", 0, "release, retry"),
+        ("re", "E102", 0, "release, resume, retry"),
         ("show queue re", "E102", 11, "reasons, recycled"),
         ("show", "E103", 4, "queue"),
         ("domain", "E103", 6, "add, delete"),
