@@ -63,6 +63,9 @@ class ISenders(Interface):
     def mailbox_of(user: str) -> Deferred[str]:
         """-> Deferred[str]: the address of the account's mailbox, "" for one that has none."""
 
+    def box(address: str) -> Deferred[int]:
+        """-> Deferred[int]: the id of the mailbox ``address`` (lower case), 0 for none."""
+
     def mailboxes() -> Deferred[dict[str, str]]:
         """-> Deferred[{account: address of its mailbox}] of accounts in the store that have one."""
 

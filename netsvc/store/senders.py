@@ -58,12 +58,20 @@ class Senders:
         """See ISenders."""
         return self._engine.read(lambda tx: _mailbox(tx, user))
 
+    def box(self, address: str) -> Deferred[int]:
+        """See ISenders."""
+        return self._engine.read(lambda tx: int(tx.value("SELECT id FROM mailbox WHERE address = ?", (address,)) or 0))
+
     def mailboxes(self) -> Deferred[dict[str, str]]:
         """See ISenders."""
 
         def work(tx: Tx) -> dict[str, str]:
-            given: dict[str, str] = dict(tx.rows("SELECT a.name, m.address FROM account a JOIN mailbox m ON m.id = a.mailbox_id"))
-            named: dict[str, str] = dict(tx.rows("SELECT a.name, m.address FROM account a JOIN mailbox m ON m.address = a.name"))
+            given: dict[str, str] = dict(
+                tx.rows("SELECT a.name, m.address FROM account a JOIN mailbox m ON m.id = a.mailbox_id")
+            )
+            named: dict[str, str] = dict(
+                tx.rows("SELECT a.name, m.address FROM account a JOIN mailbox m ON m.address = a.name")
+            )
             return {**named, **given}
 
         return self._engine.read(work)

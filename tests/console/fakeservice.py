@@ -450,6 +450,7 @@ class Site(Answering):
 class Accounts(Answering):
     def __init__(self):
         self.known = {"op": ("operator", "a long secret"), "root": ("admin", "a long secret")}
+        self.boxes = {}
 
     def users(self):
         return self.answer(
@@ -459,12 +460,17 @@ class Accounts(Answering):
             ]
         )
 
-    def add(self, name, password, role):
+    def add(self, name, password, role, mailbox=0):
         self.known[name] = (role, password)
+        self.boxes[name] = mailbox
         return self.answer(None)
 
     def set_password(self, name, password):
         self.known[name] = (self.known[name][0], password)
+        return self.answer(None)
+
+    def set_mailbox(self, name, mailbox):
+        self.boxes[name] = mailbox
         return self.answer(None)
 
     def set_role(self, name, role):
@@ -479,6 +485,45 @@ class Accounts(Answering):
 
     def verify(self, name, password):
         return self.answer(self.known.get(name, (0, None))[1] == password)
+
+
+class Senders(Answering):
+    """``granted``: {(account, address)}."""
+
+    def __init__(self, accounts):
+        super().__init__()
+        self.accounts = accounts
+        self.granted = set()
+
+    def box(self, address):
+        return self.answer(7 if address == "ann@example.org" else 0)
+
+    def mailboxes(self):
+        return self.answer({name: name for name, box in self.accounts.boxes.items() if box})
+
+    def grants(self, user=None):
+        return self.answer(sorted(row for row in self.granted if user in (None, row[0])))
+
+    def grant(self, user, address):
+        if (user, address) in self.granted:
+            return fail(StoreError(f"{user} may send as {address} already"))
+        self.granted.add((user, address))
+        return self.answer(None)
+
+    def revoke(self, user, address):
+        there = (user, address) in self.granted
+        self.granted.discard((user, address))
+        return self.answer(there)
+
+
+class Certificates:
+    """``shown``: certificate/1 rows."""
+
+    def __init__(self):
+        self.shown = []
+
+    def rows(self):
+        return self.shown
 
 
 class Audit(Answering):
@@ -562,6 +607,8 @@ class Service:
         self.doors = Doors(self.door_rules, self.sessions, "mx1", FakeLogbook(), None)
         self.events = self.policies = self.resolver = self.counters = None
         self.site = Site()
+        self.senders = Senders(self.accounts)
+        self.certificates = Certificates()
 
     def verify_sender(self, session, reverse_path, params):
         raise NotImplementedError

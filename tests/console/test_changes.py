@@ -158,6 +158,55 @@ def test_users(desk):
     assert "letters" not in str(desk.service.audit.rows) + desk.screen.text
 
 
+def test_mail_users(desk):
+    shown = desk.type("user add ann@example.org mailbox", "nine letters", "nine letters")
+    assert shown == "Account ann@example.org (none) added. It sends mail as its mailbox.\n"
+    assert desk.service.accounts.known["ann@example.org"] == ("none", "nine letters")
+    assert desk.service.accounts.boxes["ann@example.org"] == 7
+    assert "ann@example.org" in desk.type("show users | match none")
+    shown = desk.type("user add nobody@example.org")
+    assert "No mailbox nobody@example.org. First: mailbox create nobody@example.org" in shown
+    assert "user mailbox bo ADDRESS says whose it has  [E405]" in desk.type("user add bo role viewer mailbox")
+    assert "E103" in desk.type("user add bo")
+    desk.type("user add bo role viewer", "nine letters", "nine letters")
+    assert desk.type("user mailbox bo ann@example.org") == "bo sends mail as ann@example.org now.\n"
+    assert desk.service.accounts.boxes["bo"] == 7
+    assert desk.type("user mailbox bo none") == "bo has no mailbox now.\n"
+    assert "E401" in desk.type("user mailbox bo bob@example.org")
+    assert "E401" in desk.type("user mailbox nobody ann@example.org")
+    assert "letters" not in str(desk.service.audit.rows)
+
+
+def test_grants(desk):
+    assert "Nobody may send as anybody" in desk.type("show grants")
+    assert desk.type("user grant op Office@Example.org") == "op may send as office@example.org.\n"
+    assert "already" in desk.type("user grant op office@example.org")
+    assert desk.type("user grant op @example.org") == "op may send as @example.org.\n"
+    assert "E401" in desk.type("user grant nobody a@example.org")
+    assert [x["row"] for x in desk.machine("show grants op") if "row" in x] == [
+        {"account": "op", "address": "@example.org"},
+        {"account": "op", "address": "office@example.org"},
+    ]
+    assert "Nobody" in desk.type("show grants root")
+    assert desk.type("user revoke op @example.org") == "op may no longer send as @example.org.\n"
+    assert "op was not granted @example.org" in desk.type("user revoke op @example.org")
+    assert ("user grant", "op", "as office@example.org", 1, "ok") in desk.audited()
+
+
+def test_certificates(desk):
+    assert "no certificate" in desk.type("show tls-certificates")
+    desk.service.certificates.shown.append(
+        {
+            "name": "*", "names": ["mx1.example.org"], "issuer": "CN=ca", "state": "expiring", "not_before": 0,
+            "not_after": 86_400_000, "days": 3, "fingerprint": "ab", "listeners": ["smtp"], "file": "/x.pem", "read": 1,
+            "error": "",
+        }
+    )  # fmt: skip
+    assert "expiring" in desk.type("show tls-certificates")
+    row = desk.machine("show tls-certificates")[0]["row"]
+    assert (row["names"], row["not_after"], row["error"]) == (["mx1.example.org"], "1970-01-02T00:00:00Z", None)
+
+
 def test_passwords_that_are_not_taken(desk):
     assert "not the same" in desk.type("user add bo operator", "nine letters", "ten letters")
     assert "8 to 512" in desk.type("user add bo operator", "short", "short")

@@ -90,6 +90,7 @@ class Site:
             site=self.store.site,
             audit=self.store.audit,
             accounts=Accounts(),
+            senders=self.store.senders,
             sessions=Sessions("mx1", self.store.spool.now),
             hostname="mx1.example.org",
         )

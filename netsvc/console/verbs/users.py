@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from netsvc.commands import ROLE_ORDER, Arg, Clause, Command, CommandError, Word
 from netsvc.console.tables import CHANGE, USER
 from netsvc.console.verbs.words import SHOW
-from netsvc.mail.address import parse_address
 
 if TYPE_CHECKING:
     from netsvc.console.call import Call
@@ -47,10 +46,9 @@ async def known(call: Call, name: str) -> Row:
 
 async def mailbox_id(call: Call, address: str) -> int:
     """Return the id of a mailbox.  Raises CommandError."""
-    found = await call.store(call.service.directory.resolve(parse_address(address)))
-    for box in found.mailboxes:
-        if box.address == address:
-            return int(box.id)
+    found: int = await call.store(call.service.senders.box(address))
+    if found:
+        return found
     raise CommandError("E401", f"No mailbox {address}. First: mailbox create {address}", hint="show mailboxes")
 
 
@@ -88,8 +86,9 @@ async def add(call: Call) -> None:
         raise CommandError("E405", f"{name} is not a mailbox's address: user mailbox {name} ADDRESS says whose it has")
     password = await _password(call, name)
     await call.change(call.service.accounts.add(name, password, role, box))
-    what = f"role {role}" + (f" mailbox {name}" if box else "")
-    await call.changed(name, what, 1, f"Account {name} ({what}) added.")
+    args = f"role {role}" + (f" mailbox {name}" if box else "")
+    also = " It sends mail as its mailbox." if box else ""
+    await call.changed(name, args, 1, f"Account {name} ({role}) added.{also}")
 
 
 async def passwd(call: Call) -> None:
