@@ -12,6 +12,7 @@ from netsvc.config.complaints import ConfigError, ValueFaultError
 from netsvc.config.node import Overrides, load_node, parse_listen, read_node
 from netsvc.config.rooms import Rooms
 from netsvc.delivery.routing import check_route
+from netsvc.plugins.netsvc_policies import limits, tarpit
 from netsvc.plugins.netsvc_smtp import smtp
 from netsvc.plugins.netsvc_telnet import telnet
 from netsvc.settings import HOUR, MINUTE, DeliverySettings
@@ -31,7 +32,7 @@ class Odd:
     )
 
 
-ROOMS = Rooms({"smtp": smtp, "telnet": telnet, "odd": Odd()}, check_route)
+ROOMS = Rooms({"smtp": smtp, "telnet": telnet, "odd": Odd()}, check_route, {"limits": limits, "tarpit": tarpit})
 
 
 def read(text, **overrides):
@@ -102,6 +103,13 @@ def test_the_command_line_goes_first(tmp_path):
     ]
     assert node.listeners[0].settings["max_errors"] == 3
     assert node.auth == ("passwd:/pw", "store")
+
+
+def test_policies_of_the_site_are_kept_as_they_are_written():
+    site = read(
+        "[site.policies.limits]\nmessages = 5\non = false\ndeadline = '1s'\n[site.policies.tarpit]\non = true"
+    ).site
+    assert site.policies == {"limits": {"messages": 5, "on": False, "deadline": "1s"}, "tarpit": {"on": True}}
 
 
 def test_the_site_is_read_into_its_settings():
@@ -202,6 +210,13 @@ WRONG = [
     ("[site]\nmailboxes = ['a@example.org']", "site.mailboxes:", 'add "example.org" to site.domains'),
     ("[site]\naccounts = {}", "site.accounts:", "not yet supported"),
     ("[site]\nrelay_from = ['0.0.0.0/0']", "site.relay_from:", "open relay"),
+    ("[site.policies.limit]\non = true", "site.policies.limit:", "did you mean limits?"),
+    ("[site.policies]\nlimits = 5", "site.policies.limits:", "write [site.policies.limits]"),
+    ("[site.policies.limits]\nmessage = 5", "site.policies.limits.message:", "did you mean messages?"),
+    ("[site.policies.limits]\nmessages = 'x'", "site.policies.limits.messages:", "digits without quotes"),
+    ("[site.policies.limits]\non_failure = 'stop'", "site.policies.limits.on_failure:", "skip"),
+    ("[site.policies.tarpit]\nmax_delay = '2m'", "site.policies.tarpit.max_delay:", "at most 60000 ms"),
+    ("[site.policies.tarpit]\ndeadline = '1ms'", "site.policies.tarpit.deadline:", "at least 10 ms"),
     ("[site]\ndomains = ['a.example']\nrelay_domains = ['a.example']", "site.relay_domains:", "one of domains too"),
     ("[site.aliases]\nx = ['a@example.org']", "site.aliases.x:", "alice@example.org"),
     ("[site]\ndomains=['e.example']\n[site.aliases]\n'x@e.example' = []", "x@e.example", "leads nowhere"),

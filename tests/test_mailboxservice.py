@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from netsvc.interfaces import IMailboxService, ISubmission
+from netsvc.interfaces import IContent, IMailboxService, ISubmission
 from netsvc.mail import reply
 from netsvc.mail.address import NULL, Address, parse_address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
@@ -227,3 +227,147 @@ class Submitting(Case):
         message, _, _, local = self.spool.accepted[0]
         assert (message.sender, message.sender_domain) == ("", "")
         assert local[0].hdr.startswith(b"Return-Path: <>\r\n")
+
+
+class Marked(Case):
+    """What policies say at other stages, and what of it stays with the mail."""
+
+    def policy(self, verdict, *stages, name="fake"):
+        return FakePolicy(verdict, stages, name)
+
+    def with_policies(self, *policies):
+        self.service = self.make([*policies, RecipientRule(self.directory, self.site)])
+        return self.service
+
+    def test_where_nothing_is_on_nothing_is_asked(self):
+        assert self.service.verify_connection(self.session) is None
+        assert self.service.verify_helo(self.session) is None
+
+    def test_a_client_that_is_not_welcome(self):
+        def ask(verdict):
+            service = self.with_policies(self.policy(verdict, "connect"))
+            return self.successResultOf(service.verify_connection(self.session))
+
+        assert ask(Verdict("pass")).positive
+        assert ask(Verdict("accept")).positive
+        refusal = ask(Verdict("reject", reply.RELAY_DENIED, "listed"))
+        assert (refusal.code, refusal.status, refusal.lines) == (554, "5.7.1", ("mx1.example.org Relaying denied",))
+        assert ask(Verdict("defer", reply.NOT_TAKEN)).code == 421
+        busy = ask(Verdict("defer", reply.TOO_MANY_CONNECTIONS, quiet=True))
+        assert busy.lines == ("mx1.example.org too many connections",)
+        assert ask(Verdict("reject")).code == 554
+        assert self.session.refusals == 4
+        assert self.log.named("smtp.refused")[0]["policy"] == "fake"
+        assert [record[0] for record in self.log.records] == ["event", "event", "debug", "event"]
+
+    def test_helo(self):
+        service = self.with_policies(self.policy(Verdict("reject", reply.NOT_SMTP), "helo"))
+        assert self.successResultOf(service.verify_helo(self.session)) == reply.NOT_SMTP
+
+    def test_answers_that_take_time(self):
+        waiting = Deferred()
+        service = self.with_policies(self.policy(waiting, "mail"))
+        asked = service.verify_sender(self.session, SENDER, {})
+        self.assertNoResult(asked)
+        waiting.callback(Verdict("pass"))
+        assert self.successResultOf(asked) == reply.SENDER_OK
+
+    def test_a_recipient_is_asked_about_with_its_sender(self):
+        policy = self.policy(Verdict("accept"), "mail", "rcpt")
+        service = self.with_policies(policy)
+        service.verify_sender(self.session, SENDER, {"SIZE": "70"})
+        answer = service.verify_recipient(self.session, parse_address("x@far.example"), {})
+        assert self.successResultOf(answer) == reply.RECIPIENT_OK  # who accepts at rcpt lets relay
+        assert [(stage, envelope.reverse_path) for stage, _, envelope in policy.asked] == [
+            ("mail", SENDER),
+            ("rcpt", SENDER),
+        ]
+        assert policy.asked[0][2].size == 70
+
+    def test_unknown_recipients_are_counted(self):
+        self.successResultOf(self.service.verify_recipient(self.session, parse_address("nobody@example.org"), {}))
+        self.successResultOf(self.service.verify_recipient(self.session, parse_address("x@far.example"), {}))
+        assert (self.session.unknown, self.session.refusals) == (1, 2)
+
+    def begin(self):
+        self.service.verify_connection(self.session)
+        self.service.verify_sender(self.session, SENDER, {})
+        self.service.verify_recipient(self.session, parse_address("alice@example.org"), {})
+
+    def test_tags_of_the_session_and_of_the_transaction(self):
+        self.with_policies(
+            self.policy(Verdict("tag", tags=("guest",)), "connect", name="a"),
+            self.policy(Verdict("tag", tags=("bulk", "news")), "mail", name="b"),
+            self.policy(Verdict("tag", tags=("bulk",)), "rcpt", name="c"),
+        )
+        self.begin()
+        self.send("alice@example.org")
+        assert self.spool.accepted[-1][0].tag == "guest bulk news"
+        self.service = self.make([self.policy(Verdict("pass"), "mail")])
+        self.service.verify_sender(self.session, SENDER, {})
+        self.send("alice@example.org")
+        assert self.spool.accepted[-1][0].tag == "guest"
+
+    def test_a_hold_holds_local_mail_too(self):
+        self.directory.known["carol@example.org"] = Resolution(
+            True, (MailboxRef(9, "carol@example.org", "maildir", "/m/carol"),)
+        )
+        self.with_policies(self.policy(Verdict("hold", why="odd"), "mail"))
+        self.begin()
+        submission, done = self.send("alice@example.org", "x@partner.example", "carol@example.org")
+        self.successResultOf(done)
+        message, _, deliveries, local = self.spool.accepted[0]
+        assert (local, message.rcpts) == ([], 3)
+        assert {(d.held_by, d.held_why) for d in deliveries} == {("fake", "odd")}
+        held = {d.rcpt: d for d in deliveries}
+        assert (held["alice@example.org"].hop.kind, held["alice@example.org"].hop.route) == (Kind.MAILBOX, "mailbox 1")
+        assert self.log.named("message.held")[0]["id"] == submission.id
+
+
+class Screened(Case):
+    """The stage content."""
+
+    def setUp(self):
+        super().setUp()
+        self.policy = FakePolicy(Verdict("pass"), ("content",))
+        self.service = self.make([self.policy])
+
+    def test_what_a_policy_sees(self):
+        submission, done = self.send("alice@example.org", content=CONTENT)
+        self.successResultOf(done)
+        content = self.policy.asked[0][2].content
+        assert verifyObject(IContent, content)
+        assert (content.id, content.size) == (submission.id, len(CONTENT))
+        assert content.header == b"Subject: Hi\r\nMessage-ID: <1@example.net>\r\n"
+        assert self.successResultOf(content.read(3, 5)) == CONTENT[3:8]
+
+    def test_header_tags_and_a_hold(self):
+        self.policy.verdict = Verdict("hold", why="spam", tags=("spam",), header=b"X-Spam: yes\r\n")
+        _, done = self.send("alice@example.org")
+        self.successResultOf(done)
+        message, _, deliveries, _ = self.spool.accepted[0]
+        assert message.hdr.startswith(b"X-Spam: yes\r\nReceived: ")
+        assert (message.tag, deliveries[0].held_why) == ("spam", "spam")
+        self.policy.verdict = Verdict("accept", header=b"X-Spam: no\r\n")
+        self.send("alice@example.org")
+        assert self.spool.accepted[1][3][0].hdr.startswith(b"Return-Path: <me@example.net>\r\nX-Spam: no\r\nReceived: ")
+
+    def test_a_refusal_keeps_nothing(self):
+        self.policy.verdict = Verdict("reject", reply.TRANSACTION_FAILED, "a virus")
+        _, done = self.send("alice@example.org")
+        assert self.refused(done) == reply.TRANSACTION_FAILED
+        assert (self.spool.accepted, self.spool.bodies[0].aborted) == ([], 1)
+        assert self.log.named("smtp.refused")[0]["stage"] == "content"
+
+    def test_aborted_while_policies_are_asked(self):
+        self.policy.verdict = waiting = Deferred()
+        submission, done = self.send("alice@example.org")
+        submission.abort()
+        waiting.callback(Verdict("pass"))
+        assert self.refused(done) == reply.TRANSACTION_FAILED
+        assert (self.spool.accepted, self.spool.bodies[0].aborted) == ([], 1)
+
+    def test_a_loop_is_refused_before_anybody_is_asked(self):
+        _, done = self.send("alice@example.org", content=b"Received: x\r\n" * 51 + b"\r\n")
+        assert self.refused(done).code == 554
+        assert self.policy.asked == []

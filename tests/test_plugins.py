@@ -11,8 +11,8 @@ from zope.interface.verify import verifyObject
 
 from netsvc import discovery
 from netsvc.commands import Setting
-from netsvc.discovery import maker_fault, protocols
-from netsvc.interfaces import IProtocolMaker
+from netsvc.discovery import maker_fault, policy_fault, protocols
+from netsvc.interfaces import IPolicyMaker, IProtocolMaker
 from netsvc.plugins.netsvc_smtp import smtp
 from netsvc.plugins.netsvc_telnet import telnet
 
@@ -32,11 +32,42 @@ class Maker:
 
 maker = Maker()
 """
+POLICY = """
+from twisted.internet.defer import succeed
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+from netsvc.commands import Setting
+from netsvc.interfaces import IPolicy, IPolicyMaker
+from netsvc.mail.reply import TRANSACTION_FAILED
+from netsvc.records import PASS, Verdict
+
+@implementer(IPolicy)
+class Fridays:
+    name = "fridays"
+    stages = ("mail",)
+    def configure(self, values):
+        self.word = values["word"]
+    def check(self, stage, session, envelope):
+        found = self.word in str(envelope.reverse_path)
+        return succeed(Verdict("reject", TRANSACTION_FAILED, "their word") if found else PASS)
+
+@implementer(IPlugin, IPolicyMaker)
+class Maker:
+    name = NAME
+    stages = ("mail",)
+    settings = (Setting("word", "str", "friday", help="a word"),)
+    usual, order, deadline, help = True, 300, 1000, "refuses Fridays"
+    def make(self, ground):
+        return Fridays()
+
+maker = Maker()
+"""
 LIST = """
 import json
 from netsvc.discovery import protocols
 found = protocols()
-print(json.dumps({"makers": {n: type(m).__module__ for n, m in found.makers.items()}, "broken": found.broken}))
+print(json.dumps({"makers": {n: type(m).__module__ for n, m in found.makers.items()}, "broken": found.broken,
+    "policies": {n: type(m).__module__ for n, m in found.policies.items()}}))
 """
 
 
@@ -102,6 +133,58 @@ def test_a_broken_module_is_named_and_its_traceback_told(tmp_path):
     assert "Traceback" in errors
     assert "oops" in errors
     assert {"smtp", "telnet"} <= found["makers"].keys()
+
+
+def test_a_strangers_policy_is_found_as_ours_are(tmp_path):
+    lay(tmp_path, "netsvc", "their_policy", POLICY.replace("NAME", '"fridays"'))
+    lay(tmp_path, "twisted", "their_limits", POLICY.replace("NAME", '"limits"'))
+    lay(tmp_path, "netsvc", "their_odd", POLICY.replace("NAME", '"No Name"'))
+    found, errors = listed(tmp_path)
+    assert found["policies"]["fridays"] == "netsvc.plugins.their_policy"
+    assert found["policies"]["limits"] == "netsvc.policymaker"  # ours goes first
+    assert list(found["broken"]) == ["netsvc.plugins.their_odd"]
+    assert not errors
+
+
+def test_our_policies_keep_the_promise_and_are_light():
+    found = protocols().policies
+    assert {"limits", "recipient", "tarpit"} <= found.keys()
+    for maker in found.values():
+        assert verifyObject(IPolicyMaker, maker)
+        assert policy_fault(maker) == ""
+        assert maker.help
+        assert all(setting.help for setting in maker.settings)
+    code = "import sys, netsvc.plugins.netsvc_policies as p; print([m for m in sys.modules if m.startswith('netsvc.policy.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
+
+
+def policy(**changes):
+    facts = {"name": "x", "stages": ("mail",), "settings": (), "make": print, "usual": True, "order": 5, "deadline": 9}
+    return SimpleNamespace(**{**facts, **changes})
+
+
+@pytest.mark.parametrize(
+    ("maker", "fault"),
+    [
+        (policy(), ""),
+        (policy(name=5), "its name is none"),
+        (policy(name="a b"), "its name is none"),
+        (policy(make=None), "has no make"),
+        (policy(stages=()), "says no stages"),
+        (policy(stages=("data",)), "connect helo mail rcpt content"),
+        (policy(settings=[5]), "AttributeError"),
+        (policy(settings=5), "TypeError"),
+        (policy(settings=[Setting("a", "str"), Setting("a", "str")]), "twice"),
+        (policy(settings=[Setting("deadline", "str")]), "one called on, order"),
+        (policy(usual=None), "does not say usual"),
+        (policy(order="1"), "does not say order"),
+    ],
+)
+def test_what_is_wrong_with_a_policy(maker, fault):
+    found = policy_fault(maker)
+    assert fault in found
+    assert bool(fault) == bool(found)
 
 
 def plugin(**changes):

@@ -198,3 +198,21 @@ def test_outgoing_lines_are_kept_as_they_are():
         ("note", "it happened"),
         ("note", "the session has ended"),
     ]
+
+
+def test_counts_by_network_and_crowds():
+    sessions = Sessions()
+    first = sessions.open("smtp-in", "192.0.2.1")
+    sessions.open("smtp-in", "192.0.2.1")
+    sessions.open("smtp-in", "192.0.2.200")
+    sessions.open("smtp-in", "2001:db8::1")
+    sessions.open("smtp-in", "2001:db8::ffff:1")
+    sessions.open("console", "192.0.2.1")
+    assert sessions.count_network("192.0.2.77") == 3
+    assert sessions.count_network("2001:db8::2") == 2
+    assert sessions.count_network("2001:db8:0:1::2") == 0
+    assert sessions.crowds(1) == ([("192.0.2.1", 2)], [("192.0.2.0/24", 3)])
+    first.move("198.51.100.9", 25)
+    assert (sessions.count_network("192.0.2.1"), sessions.count_network("198.51.100.1")) == (2, 1)
+    first.close()
+    assert sessions.count_network("198.51.100.1") == 0

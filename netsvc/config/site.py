@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _LATER = {
     "accounts": Later("accounts in the node file (use `user add` on the console)"),
-    "limits": Later("the limits table"),
 }
 _DELIVERY_LATER = {
     "mx_port": Later("MX routing, and with it mx_port,", 25),
