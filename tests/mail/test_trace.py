@@ -31,6 +31,11 @@ def test_one_recipient_is_named():
     )
 
 
+def test_a_name_that_was_looked_up_stands_before_the_address():
+    field = trace.received(Envelope(facts(rdns="mail.client.example\r\nX: (")), 77, 0)
+    assert field.startswith(b"Received: from client.example (mail.client.example??X: ? [192.0.2.1])\r\n")
+
+
 def test_two_recipients_are_not():
     field = trace.received(Envelope(facts(peer="2001:db8::1"), recipients=(ALICE, BOB)), 77, 0)
     assert b"for <" not in field

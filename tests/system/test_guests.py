@@ -11,6 +11,7 @@ from tests.system.service import SITE
 from tests.system.wire import Line, Smtp
 from tests.zones import ZoneProcess
 
+FRIEND_NAME = "friend.example.net"
 LISTED, FRIEND, HASTY = "127.0.0.5", "127.0.0.6", "127.0.0.7"
 ZONE = {
     "5.0.0.127.bl.example.net": {"A": ["127.0.0.4"], "TXT": ["spam seen\x1b[31m, see https://bl.example.net/"]},
@@ -86,10 +87,22 @@ def test_listed_and_unknown_clients_meet_what_the_site_turned_on(make_service, z
     (message, _) = service.export("bob@example.org").values()
     assert b"Received: from client.example.net (friend.example.net [127.0.0.6])" in message
 
-    rows = {row["name"]: row for row in control(service).rows("show policies")}
+    console = control(service)
+    rows = {row["name"]: row for row in console.rows("show policies")}
     assert rows["dnsbl"]["reject"] == 1
     assert rows["greylist"]["defer"] >= 1
     assert rows["helo"]["reject"] == 1
+
+    (kept,) = console.rows("show greylist carol@example.net")
+    assert (kept["state"], kept["network"], kept["rcpt"]) == ("passed", "127.0.0.0/24", "bob@example.org")
+    console.do("greylist clear all")
+    assert console.rows("show greylist") == []
+    (dns,) = console.rows("show dns")
+    assert dns["servers"] == [zone.at]
+    assert dns["queries"] > 0 == dns["failures"]
+    assert console.rows(f"show dns cache {FRIEND_NAME}")[0]["values"] == [FRIEND]
+    console.do(f"dns flush {FRIEND_NAME}")
+    assert console.rows(f"show dns cache {FRIEND_NAME}") == []
 
 
 def test_who_talks_before_the_greeting_is_sent_away(make_service, zone):
