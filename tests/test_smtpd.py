@@ -209,6 +209,74 @@ class DialogueTests(DoorCase):
         self.assertTrue(t.disconnecting)
 
 
+class WelcomeTests(DoorCase):
+    """What is asked before the greeting, and of HELO."""
+
+    def test_a_client_that_is_not_welcome_is_told_instead_of_greeted(self):
+        self.service.welcome = r.NOT_SMTP
+        _, t = self.connect()
+        self.assertEqual(t.value(), bytes(r.NOT_SMTP))
+        self.assertTrue(t.disconnecting)
+        self.assertEqual(self.say(t, b"EHLO x\r\n"), b"")
+        self.lose(t)
+        self.assertEqual(self.service.sessions.rows(), [])
+
+    def test_one_that_is(self):
+        self.service.welcome = r.OK
+        _, t = self.connect()
+        self.assertEqual(self.codes(t.value()), [220])
+
+    def test_the_greeting_waits_for_the_answer(self):
+        self.service.welcome = asked = Deferred()
+        protocol, t = self.connect()
+        self.assertEqual(t.value(), b"")
+        t.protocol.dataReceived(b"EHLO c.example\r\n")
+        self.assertTrue(protocol._facts.early)
+        self.assertEqual(t.producerState, "paused")
+        asked.callback(r.OK)
+        self.assertEqual(self.codes(t.value()), [220, 250])
+        self.assertEqual(t.producerState, "producing")
+
+    def test_who_waits_for_the_greeting_is_not_early(self):
+        self.service.helo = asked = Deferred()
+        protocol, t = self.connect()
+        self.assertEqual(self.say(t, b"EHLO c.example\r\n"), b"")
+        self.assertEqual(self.say(t, b"NOOP\r\n"), b"")
+        self.assertFalse(protocol._facts.early)
+        asked.callback(r.HELLO)
+        self.assertEqual(self.codes(t.value()), [250, 250])
+
+    def test_refused_after_a_while(self):
+        self.service.welcome = asked = Deferred()
+        _, t = self.connect()
+        asked.callback(r.TOO_MANY_CONNECTIONS.fill(hostname="mx"))
+        self.assertEqual(self.codes(t.value()), [421])
+        self.assertTrue(t.disconnecting)
+
+    def test_gone_before_the_answer(self):
+        self.service.welcome = asked = Deferred()
+        _, t = self.connect()
+        self.lose(t)
+        asked.callback(r.NOT_SMTP)
+        self.assertEqual(t.value(), b"")
+        self.assertEqual(self.service.sessions.rows(), [])
+
+    def test_a_service_that_breaks_its_promise_greets(self):
+        for broken in (RuntimeError("at once"), fail(RuntimeError("later"))):
+            self.service.welcome = broken
+            _, t = self.connect()
+            self.assertEqual(self.codes(t.value()), [220])
+        self.service.welcome, self.service.helo = None, RuntimeError("helo")
+        _, t = self.connect()
+        self.assertEqual(self.codes(self.say(t, b"EHLO c.example\r\n")), [451])
+        self.assertEqual(len(self.logbook.named("smtp.fault")), 3)
+
+    def test_helo_refused_is_not_given(self):
+        self.service.helo = r.RELAY_DENIED
+        _, t = self.connect()
+        self.assertEqual(self.codes(self.say(t, b"HELO bad\r\nMAIL FROM:<>\r\n")), [550, 503])
+
+
 class OrderTests(DoorCase):
     def test_replies_leave_in_command_order(self):
         first, second = Deferred(), Deferred()
