@@ -13,13 +13,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 
 from netsvc.delivery.faults import AttemptError, bounced, deferred, released
+from netsvc.delivery.offers import offered
 from netsvc.delivery.transcript import Transcript
-from netsvc.mail.message import FLAG_8BIT, Result
+from netsvc.mail.message import Result
 from netsvc.mail.outcome import Fault, Outcome
-from netsvc.smtp.client import MAIL_FROM, RCPT_TO, Completed, Ended, Ready, SendContent, Transaction, Verdict
+from netsvc.smtp.client import MAIL_FROM, RCPT_TO, Completed, Ended, Ready, SendContent, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from netsvc.delivery.peers import Job, Peer
     from netsvc.delivery.wire import Wire
@@ -60,6 +61,7 @@ class Connection:
         self._messages = 0
         self._stale = False
         self._stopping = False
+        self._kicked = False
         self.ended: Deferred[None] = Deferred()
 
     def start(self) -> None:
@@ -86,6 +88,27 @@ class Connection:
         """End the connection at once, whatever it is doing."""
         if self._wire is not None:
             self._wire.fail(AttemptError(Fault.LOST, words))  # which wakes whoever is idle
+
+    def kick(self, reason: str = "") -> bool:
+        """End the connection by an operator's wish -> False when the final dot's answer comes first.
+
+        A message whose content has been sent may be kept by the peer: breaking off would send it twice.  Asked a
+        second time it is broken off all the same.
+        """
+        wire, again = self._wire, self._kicked
+        self._kicked = True
+        if wire is not None and wire.session.dotted and not again:
+            return False
+        self.abort(f"ended by an operator: {reason}" if reason else "ended by an operator")
+        return True
+
+    def _transaction_facts(self) -> tuple[str, Sequence[str], int] | None:
+        """Return (sender, recipients, octets) of the message being carried, None between messages."""
+        job = self._job
+        if job is None:
+            return None
+        first = job.rows[0]
+        return first.sender, [row.rcpt for row in job.rows], len(first.hdr) + first.size
 
     def _wake(self, job: Job | None) -> None:
         waiter, self._resume = self._resume, None
@@ -118,6 +141,7 @@ class Connection:
             job = await self._next(wire)
             if job is not None:
                 record = Transcript(self._around.now, job.observer)
+                record.entry, wire.record = self._entry, record
                 record.note(f"message {self._messages + 1} of the connection to {self._where}")
         await self._farewell(wire)
 
@@ -133,8 +157,10 @@ class Connection:
             raise AttemptError(Fault.LOST, _STOPPING) from None
         self._address = str(getattr(wire.transport.getPeer(), "host", ""))
         self._entry = entry = around.sessions.open("smtp-out", self._address, domain=self.peer.target.key)
-        entry.kick = self.abort
+        entry.kick, entry.transaction, entry.port = self.kick, self._transaction_facts, self.peer.target.port
         entry.state = "greeting"
+        record.entry, wire.record = entry, record
+        entry.keep_lines((("-", f"connected to [{self._address}]:{entry.port} for {self.peer.target.key}"),))
         try:
             event = await wire.event()
         except AttemptError as why:
@@ -202,10 +228,8 @@ class Connection:
         try:
             piece = await reader.read()
             whole = len(piece) >= reader.size
-            # What was declared 8BITMIME and is ASCII all the same is fit for every peer.
-            eight_bit = not piece.isascii() if whole else bool(first.flags & FLAG_8BIT)
-            size = len(first.hdr) + first.size
-            offer = Transaction(first.sender, tuple(row.rcpt for row in job.rows), size, eight_bit)
+            offer = offered(job.rows, piece, whole=whole, now=self._around.spool.now())
+            size = offer.size
             objection = session.objection(offer)
             if objection is not None:
                 record.note(objection[1])
@@ -251,6 +275,8 @@ class Connection:
         host, address = self.peer.target.host, self._address
         self._stale = all(v.stage == MAIL_FROM and v.reply.code == 421 for v in verdicts)
         ms, transcript = record.ms, bytes(record)
+        assert self._wire is not None
+        passed_on = "DSN" in self._wire.session.extensions
         some = any(verdict.delivered for verdict in verdicts)
         out = []
         for row, verdict in zip(job.rows, verdicts, strict=True):
@@ -258,7 +284,9 @@ class Connection:
             result, fault = _result(verdict, some)
             out.append(
                 Outcome(
-                    row.id, result, fault, reply.code, reply.status, reply.words, host, address, "", ms, 0, transcript
+                    *(row.id, result, fault, reply.code, reply.status, reply.words, host, address, "", ms, 0),
+                    transcript,
+                    passed_on=passed_on and result is Result.DELIVERED,
                 )
             )
         return out
@@ -274,7 +302,7 @@ class Connection:
 
     async def _next(self, wire: Wire) -> Job | None:
         """Return the next job, waiting idle for one; None when the connection is to be closed."""
-        if self._stopping or not wire.usable or self._messages >= MOST_MESSAGES:
+        if self._stopping or self._kicked or not wire.usable or self._messages >= MOST_MESSAGES:
             return None
         job = self.peer.next_job()
         if job is not None:
@@ -308,6 +336,7 @@ class Connection:
     def _leave(self) -> None:
         """Take no more jobs."""
         if self._entry is not None:
+            self._entry.why = "" if self._wire is None else self._wire.why
             self._entry.close()
         self.peer.left(self)
 

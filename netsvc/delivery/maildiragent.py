@@ -114,6 +114,6 @@ def _write_whole(file: MaildirFile, data: bytes, repeated: bool) -> None:
 
 def _return_path(sender: str) -> bytes:
     try:
-        return return_path(parse_address(sender) if sender else NULL)
+        return return_path(parse_address(sender, utf8=True) if sender else NULL)
     except AddressError:
         return return_path(NULL)

@@ -44,7 +44,8 @@ class Outcome:
     ``result`` is DELIVERED, BOUNCED, EXPIRED, DEFERRED or RELEASED (given back untried).  ``code`` and
     ``status`` are the reply's, 0 and "" where no reply came; ``reply`` its words, escaped.  ``due_at``: when to
     try again (ms), for DEFERRED and RELEASED.  ``ms``: how long the attempt took.  ``transcript``: the dialogue,
-    escaped lines, bounded, secrets masked; the recipients of one transaction may share one object.
+    escaped lines, bounded, secrets masked; the recipients of one transaction may share one object.  ``passed_on``: the
+    peer was told what reports the sender wants, and makes them (RFC 3461 5.2).
     """
 
     delivery_id: int
@@ -60,6 +61,7 @@ class Outcome:
     due_at: int = 0
     transcript: bytes = b""
     warned: bool = False
+    passed_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

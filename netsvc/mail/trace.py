@@ -37,11 +37,13 @@ def comment_text(text: str) -> str:
 
 
 def protocol(envelope: Envelope) -> str:
-    """Return the ``with`` word of RFC 3848: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA (or LMTP…)."""
+    """Return the ``with`` word of RFC 3848: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA (or LMTP…); UTF8SMTP… of RFC 6531."""
     session = envelope.session
     base = "LMTP" if session.service == "lmtp" else "ESMTP" if session.extended else "SMTP"
     if base == "SMTP":
         return base
+    if envelope.wishes.utf8:
+        base = "UTF8LMTP" if base == "LMTP" else "UTF8SMTP"
     return base + ("S" if session.tls else "") + ("A" if session.user else "")
 
 
@@ -61,9 +63,9 @@ def received(envelope: Envelope, message_id: int, now_ms: int) -> bytes:
         + date_time(now_ms // 1000),
         "",
     ]
-    return "\r\n".join(lines).encode("ascii", "replace")
+    return "\r\n".join(lines).encode("utf-8", "replace")  # beyond ASCII is at most the address in ``for``
 
 
 def return_path(reverse_path: Address) -> bytes:
     """Return the Return-Path field of final delivery, CRLF ended."""
-    return f"Return-Path: <{reverse_path}>\r\n".encode("ascii", "replace")
+    return f"Return-Path: <{reverse_path}>\r\n".encode("utf-8", "replace")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netsvc.mail.reply import CHUNK_TAKEN
 from netsvc.smtp.events import NEED_DATA, ContentReceived, Pause
-from netsvc.smtp.transparency import REJECT, ContentReceiver
+from netsvc.smtp.transparency import REJECT, ContentReceiver, without_stray_newlines
 
 if TYPE_CHECKING:
     from netsvc.mail.reply import Reply
@@ -125,3 +125,42 @@ class Chunks:
         if receiver is not None and self.last and (content := receiver.finish()):
             return ContentReceived(content)
         return None
+
+
+class ChunkSender:
+    """Makes content of a known size fit to be sent as one chunk.
+
+    ``command`` is the BDAT that goes before the first octet, b"" once it was read.  In text a stray CR or LF is
+    replaced by a space, as in what is sent after 354; ``binary`` content is as it is.
+    """
+
+    __slots__ = ("_binary", "_carriage_return", "_command", "_left")
+
+    def __init__(self, size: int, binary: bool) -> None:
+        """Begin one message of ``size`` octets."""
+        self._left = size
+        self._binary = binary
+        self._command = b"BDAT %d LAST\r\n" % size
+        self._carriage_return = False
+
+    @property
+    def command(self) -> bytes:
+        """The command, once."""
+        command, self._command = self._command, b""
+        return command
+
+    def push(self, data: bytes) -> bytes:
+        """Return what to send for the next octets of content; a CR at their end waits for what follows it."""
+        self._left -= len(data)
+        if self._binary:
+            return data
+        if self._carriage_return:
+            data = b"\r" + data
+        self._carriage_return = data.endswith(b"\r")
+        return without_stray_newlines(data[:-1] if self._carriage_return else data)
+
+    def finish(self) -> bytes:
+        """Return what is left to be sent.  Raises ValueError when the content was not of its size."""
+        if self._left:
+            raise ValueError("the content has not the size that was announced")
+        return self.command + (b" " if self._carriage_return else b"")

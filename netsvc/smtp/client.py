@@ -1,10 +1,14 @@
-"""The client's side of an SMTP session, silent: octets in, events out (RFC 5321, 1870, 2920, 6152).
+"""The client's side of an SMTP session, silent: octets in, events out (RFC 5321, 2920, 3030; ``offering``).
 
 A session is greeted, says EHLO (HELO to a peer that does not know it), then
 carries one transaction after another:
 
     Ready  --begin-->  [MAIL RCPT... DATA, in one group with PIPELINING]
            SendContent  --content...finish-->  Completed  (ready again)
+
+To a peer that offers CHUNKING the content goes in one chunk, without asking
+first (RFC 3030): no DATA, and ``SendContent`` as soon as a recipient is accepted
+and all are answered.
 
 ``Completed`` holds one verdict a recipient, in order, whatever went wrong on
 the way.  ``Ended`` comes once and last.  A reply with 421 ends the session after
@@ -18,26 +22,22 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from netsvc.mail.escape import escape_bytes
+from netsvc.smtp import offering
+from netsvc.smtp.chunking import ChunkSender
 from netsvc.smtp.replies import PeerError, PeerReply, ReplyParser
 from netsvc.smtp.transparency import DotStuffer
+
+if TYPE_CHECKING:
+    from netsvc.smtp.offering import Transaction
 
 _EXTENSION = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]{0,40})(?:[ =]([\x21-\x7e][\x20-\x7e]{0,500}))?\Z")
 MAX_EXTENSIONS = 50
 
 Slot = Callable[[PeerReply], None]
 """What takes the reply to one command."""
-
-
-class Transaction(NamedTuple):
-    """One envelope as it is offered: paths without brackets, ``sender`` "" for the null one, ``size`` in octets."""
-
-    sender: str
-    recipients: tuple[str, ...]
-    size: int
-    eight_bit: bool
 
 
 class Verdict(NamedTuple):
@@ -99,8 +99,10 @@ class ClientSession:
         self._refusal: Verdict | None = None
         self._turn = 0
         self._accepted = 0
-        self._outgoing = DotStuffer()
+        self._outgoing: DotStuffer | ChunkSender = DotStuffer()
+        self._chunked = False
         self._unclean = False
+        self.tls = False
         self.dialogue: list[tuple[str, bytes | PeerReply]] = []
         self.replies = 0
         self.extensions: dict[str, str] = {}
@@ -156,12 +158,7 @@ class ClientSession:
 
     def objection(self, transaction: Transaction) -> tuple[str, str] | None:
         """Return (enhanced status, words) why this peer can never take ``transaction``, None when it may."""
-        if transaction.eight_bit and "8BITMIME" not in self.extensions:
-            return "5.6.3", "the message has 8-bit content and the peer does not offer 8BITMIME"
-        limit = self.extensions.get("SIZE", "")
-        if limit.isdigit() and 0 < int(limit[:20]) < transaction.size:
-            return "5.3.4", f"the message has {transaction.size} octets, the peer takes {limit[:20]}"
-        return None
+        return offering.objection(transaction, self.extensions, tls=self.tls)
 
     def begin(self, transaction: Transaction) -> None:
         """Begin a transaction.  Raises ValueError for a path that cannot stand in a command (none that we accepted)."""
@@ -169,12 +166,21 @@ class ClientSession:
             raise RuntimeError(f"a transaction begins in state ready, not {self.state}")
         queue = [(b"RSET\r\n", self._on_reset)] if self._unclean else []
         queue.append((self._mail(transaction), self._on_mail))
-        queue += [(b"RCPT TO:<" + _path(rcpt) + b">\r\n", self._on_rcpt) for rcpt in transaction.recipients]
-        queue.append((b"DATA\r\n", self._on_data))
+        extensions, utf8 = self.extensions, transaction.wishes.utf8
+        queue += [
+            (
+                b"RCPT TO:<" + _path(rcpt, utf8) + b">" + offering.of_rcpt(transaction, n, extensions) + b"\r\n",
+                self._on_rcpt,
+            )
+            for n, rcpt in enumerate(transaction.recipients)
+        ]
+        self._chunked = "CHUNKING" in extensions
+        if not self._chunked:
+            queue.append((b"DATA\r\n", self._on_data))
         self._verdicts = [None] * len(transaction.recipients)
         self._refusal = None
         self._turn = self._accepted = 0
-        self._outgoing = DotStuffer()
+        self._outgoing = ChunkSender(transaction.size, transaction.binary) if self._chunked else DotStuffer()
         self._unclean = True
         self.state = "envelope"
         if self.pipelining:
@@ -185,19 +191,20 @@ class ClientSession:
             self._send_next()
 
     def _mail(self, transaction: Transaction) -> bytes:
-        line = b"MAIL FROM:<" + _path(transaction.sender) + b">"
-        if "SIZE" in self.extensions:
-            line += b" SIZE=%d" % transaction.size
-        if transaction.eight_bit:
-            line += b" BODY=8BITMIME"
-        return line + b"\r\n"
+        path = _path(transaction.sender, transaction.wishes.utf8)
+        return b"MAIL FROM:<" + path + b">" + offering.of_mail(transaction, self.extensions) + b"\r\n"
 
     def content(self, data: bytes) -> bytes:
         """Return the wire form of the next piece of content; send it."""
-        return self._outgoing.push(data)
+        outgoing = self._outgoing
+        command = outgoing.command if isinstance(outgoing, ChunkSender) else b""
+        if command:
+            self.dialogue.append((">", command))
+            return command + outgoing.push(data)
+        return outgoing.push(data)
 
     def finish(self) -> bytes:
-        """Return what ends the content; send it."""
+        """Return what ends the content; send it.  Raises ValueError when it has not the size that was announced."""
         self.state = END_OF_DATA
         self._slots.append(self._on_dot)
         return self._outgoing.finish()
@@ -273,7 +280,13 @@ class ClientSession:
                 _check_negative(RCPT_TO, reply)
                 self._verdicts[self._turn] = Verdict(RCPT_TO, reply)
         self._turn += 1
-        if len(self._waiting) == 1 and not self._accepted:
+        if self._chunked and self._turn == len(self._verdicts):
+            if self._accepted and self._refusal is None:
+                self.state = "content"
+                self._events.append(SendContent())
+            else:
+                self._complete()
+        elif not self._chunked and len(self._waiting) == 1 and not self._accepted:
             self._complete()
         else:
             self._send_next()
@@ -351,7 +364,7 @@ def _check_negative(stage: str, reply: PeerReply) -> None:
         raise PeerError(f"a reply {reply.code} to {stage}")
 
 
-def _path(text: str) -> bytes:
-    if not text.isascii() or not text.isprintable() or len(text) > 1000:
+def _path(text: str, utf8: bool) -> bytes:
+    if not (utf8 or text.isascii()) or not text.isprintable() or len(text) > 1000:
         raise ValueError("the path cannot stand in a command")
-    return text.encode("ascii")
+    return text.encode("utf-8")

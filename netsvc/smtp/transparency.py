@@ -137,6 +137,14 @@ class ContentReceiver:
         return b"" if self.bare_newline and not self._normalize else data
 
 
+def without_stray_newlines(data: bytes) -> bytes:
+    """Return ``data``, as long as it is, with a space for each CR and LF that is not of a pair."""
+    pairs = data.count(b"\r\n")
+    if data.count(b"\n") == pairs and data.count(b"\r") == pairs:
+        return data
+    return b"\r\n".join([line.replace(b"\r", b" ").replace(b"\n", b" ") for line in data.split(b"\r\n")])
+
+
 class DotStuffer:
     """Makes content fit to be sent after 354: dots stuffed, a stray CR or LF replaced by a space.
 
@@ -159,10 +167,7 @@ class DotStuffer:
             data = data[:-1]
         if not data:
             return b""
-        pairs = data.count(b"\r\n")
-        if data.count(b"\n") != pairs or data.count(b"\r") != pairs:
-            lines = [line.replace(b"\r", b" ").replace(b"\n", b" ") for line in data.split(b"\r\n")]
-            data = b"\r\n".join(lines)
+        data = without_stray_newlines(data)
         out = data.replace(b"\r\n.", b"\r\n..")
         if self._line_start and data.startswith(b"."):
             out = b"." + out

@@ -154,7 +154,7 @@ class Settling:
         acked, late, lost = self._sort(by_id, rows)
         settled = [(by_id[number], rows[number]) for number in (*acked, *late)]
         changed = self._record(tx, settled)
-        ours = {*acked, *late}
+        ours = {*acked, *late} - {outcome.delivery_id for outcome in changed}  # which are not what a report says
         incoming = [
             Incoming(r.message, Content(len(r.content), [r.content]), r.deliveries, r.local, must=True)
             for r in reports
@@ -264,7 +264,7 @@ class Settling:
     def _into(self, tx: Tx, outcome: Outcome, row: Row, found: dict[int, Box], work: Work) -> Outcome:
         number = mailbox_id(row.route)
         box = found.get(number)
-        hdr = f"Return-Path: <{row.sender}>\r\n".encode("ascii", "replace") + bytes.fromhex(row.hdr or "")
+        hdr = f"Return-Path: <{row.sender}>\r\n".encode("utf-8", "replace") + bytes.fromhex(row.hdr or "")
         size = row.size + len(hdr)
         uid = box.take(size) if box is not None else 0
         if not uid:

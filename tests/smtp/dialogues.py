@@ -71,7 +71,9 @@ class Talk:
                 continue
             if isinstance(event, ContentEnded) and event.fault is None:
                 assert event.size == len(self._content)
-                self.messages.append((session.reverse_path, tuple(r.address for r in session.recipients), self._content))
+                self.messages.append(
+                    (session.reverse_path, tuple(r.address for r in session.recipients), self._content)
+                )
             self.events.append(event)
             if isinstance(event, SessionEnded):
                 break

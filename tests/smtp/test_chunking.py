@@ -179,7 +179,8 @@ def test_binary_content_comes_in_chunks_only():
 
 @settings(max_examples=100)
 @given(
-    st.lists(st.binary(max_size=30) | st.sampled_from([b"\r", b"\n", b"\r\n", b".\r\n", b"\0"]), max_size=8), st.randoms()
+    st.lists(st.binary(max_size=30) | st.sampled_from([b"\r", b"\n", b"\r\n", b".\r\n", b"\0"]), max_size=8),
+    st.randoms(),
 )
 def test_any_chunks_of_any_octets(pieces, rng):
     """However a message is divided into chunks, and the octets into segments, the message and the verdict are one."""

@@ -11,9 +11,9 @@ from netsvc.smtp.client import (
     Ended,
     Ready,
     SendContent,
-    Transaction,
     Verdict,
 )
+from netsvc.smtp.offering import Transaction
 from netsvc.smtp.replies import PeerError
 
 BANNER = b"220 mx.example.net ESMTP\r\n"
@@ -415,3 +415,50 @@ def test_fuzz():
                 assert len(event.verdicts) == 2
                 delivered += any(v.delivered for v in event.verdicts)
     assert delivered
+
+
+CHUNKING = b"250-mx.example.net\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+SLOW_CHUNKING = b"250-mx.example.net\r\n250 CHUNKING\r\n"
+OK = b"250 2.0.0 Ok\r\n"
+NO = b"550 5.1.1 No\r\n"
+
+
+@pytest.mark.parametrize("ehlo", [CHUNKING, SLOW_CHUNKING])
+def test_content_in_one_chunk(talk, ehlo):
+    """RFC 3030 2: no DATA, no 354, no dots."""
+    two = Transaction("alice@example.org", ("bob@example.net", "eve@example.net"), len(BODY), eight_bit=False)
+    ready(talk, ehlo).begin(two)
+    talk.feed(OK).feed(NO).feed(OK).feed(OK)
+    assert talk.taken().endswith(b"RCPT TO:<eve@example.net>\r\nBDAT 21 LAST\r\n" + BODY)
+    assert replies_of(talk.events[-1]) == [("RCPT TO", 550), (END_OF_DATA, 250)]
+    assert (">", b"BDAT 21 LAST\r\n") in talk.session.dialogue
+    assert talk.session.state == "ready"
+
+
+@pytest.mark.parametrize("ehlo", [CHUNKING, SLOW_CHUNKING])
+def test_no_chunk_for_nobody(talk, ehlo):
+    ready(talk, ehlo).begin(TWO).feed(OK).feed(NO).feed(NO)
+    assert replies_of(talk.events[-1]) == [("RCPT TO", 550), ("RCPT TO", 550)]
+    talk.taken()
+    talk.begin(ONE)
+    assert talk.taken().startswith(b"RSET\r\n")
+    talk.feed(OK).feed(NO)
+    if talk.session.pipelining:
+        talk.feed(b"503 5.5.1 MAIL first\r\n")
+    assert replies_of(talk.events[-1]) == [("MAIL FROM", 550)]
+
+
+def test_content_that_is_not_of_its_size_never_ends():
+    talk = ready(Talk(), CHUNKING)
+    talk.session.begin(ONE)
+    assert talk.session.receive(OK + OK) == [SendContent()]
+    talk.session.content(b"short")
+    with pytest.raises(ValueError, match="has not the size"):
+        talk.session.finish()
+
+
+def test_a_chunk_of_nothing():
+    talk = ready(Talk(), CHUNKING)
+    talk.session.begin(Transaction("", ("bob@example.net",), 0, eight_bit=False))
+    assert talk.session.receive(OK + OK) == [SendContent()]
+    assert talk.session.finish() == b"BDAT 0 LAST\r\n"

@@ -3,10 +3,18 @@
 import random
 
 from netsvc.mail import reply as r
-from netsvc.smtp.events import ContentDropped, ContentEnded, ContentReceived, DataRequested, Pause, SenderGiven, SessionEnded
+from netsvc.smtp.events import (
+    ContentDropped,
+    ContentEnded,
+    ContentReceived,
+    DataRequested,
+    Pause,
+    SenderGiven,
+    SessionEnded,
+)
 from netsvc.smtp.server import ServerSession
-from netsvc.smtp.terms import Terms
 from netsvc.smtp.states import State
+from netsvc.smtp.terms import Terms
 
 INPUTS = 50_000
 SEEDS = [
@@ -14,8 +22,10 @@ SEEDS = [
     b"HELO c\r\nMAIL FROM:<> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<Postmaster>\r\nRSET\r\nNOOP\r\n",
     b"EHLO [192.0.2.1]\r\nVRFY x\r\nEXPN y\r\nHELP\r\nBDAT 5 LAST\r\nMAIL\r\n",
     b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\nHi\rBDAT 4\r\n\nyou\r\nRSET\r\nBDAT 0 LAST\r\n",
-    b"EHLO c\r\nMAIL FROM:<a@b> BODY=BINARYMIME SMTPUTF8 RET=FULL ENVID=x+2B\r\nRCPT TO:<\xc3\xbc@d> NOTIFY=NEVER\r\n"
-    b"BDAT 5 LAST\r\n\0\r\n.\r",
+    (
+        b"EHLO c\r\nMAIL FROM:<a@b> BODY=BINARYMIME SMTPUTF8 RET=FULL ENVID=x+2B\r\nRCPT TO:<\xc3\xbc@d> NOTIFY=NEVER\r\n"
+        b"BDAT 5 LAST\r\n\0\r\n.\r"
+    ),
     b'EHLO c\r\nMAIL FROM:<"a b"@c>\r\nRCPT TO:<@x,@y:z@w>\r\nDATA\r\n\r\n.\r\n',
 ]
 TOKENS = [

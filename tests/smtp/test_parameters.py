@@ -108,7 +108,13 @@ def test_no_notify(value):
 
 @pytest.mark.parametrize(
     "value",
-    ["rfc822;ann@example.org", "rfc822;a+2Bb@example.org", "x-other;+20", "utf-8;\u00fc@example.org", "utf-8;\\x{FC}@b"],
+    [
+        "rfc822;ann@example.org",
+        "rfc822;a+2Bb@example.org",
+        "x-other;+20",
+        "utf-8;\u00fc@example.org",
+        "utf-8;\\x{FC}@b",
+    ],
 )
 def test_original_recipient(value):
     """RFC 3461 4.2, RFC 6533 3."""

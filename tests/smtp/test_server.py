@@ -21,8 +21,8 @@ from netsvc.smtp.events import (
     SessionEnded,
 )
 from netsvc.smtp.server import AnswerError, ServerSession
-from netsvc.smtp.terms import Terms
 from netsvc.smtp.states import State
+from netsvc.smtp.terms import Terms
 from tests.smtp.dialogues import ENVELOPE, OPENING, TERMS, Talk, answer, cut, lines, talk
 
 ANN, ME = Address("ann", "example.org"), Address("me", "example.net")

@@ -6,8 +6,8 @@ from netsvc.mail import reply as r
 from netsvc.mail.address import Address
 from netsvc.smtp.events import ContentEnded, Greeted, RecipientGiven, SenderGiven, SessionEnded
 from netsvc.smtp.server import ServerSession
-from netsvc.smtp.terms import Terms
 from netsvc.smtp.states import State
+from netsvc.smtp.terms import Terms
 from tests.smtp.dialogues import ENVELOPE, OPENING, TERMS, Talk, answer, lines, talk
 
 SMUGGLED = b"MAIL FROM:<evil@example.net>\r\nRCPT TO:<victim@example.org>\r\nDATA\r\nforged\r\n.\r\n"

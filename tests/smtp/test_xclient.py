@@ -8,8 +8,8 @@ from netsvc.mail import reply as r
 from netsvc.smtp.events import ClientReplaced, Greeted, Pause, SenderGiven
 from netsvc.smtp.grammar import CommandError
 from netsvc.smtp.server import ServerSession
-from netsvc.smtp.terms import Terms
 from netsvc.smtp.states import State
+from netsvc.smtp.terms import Terms
 from netsvc.smtp.xclient import KEYWORD, NAMES, named, parse
 
 TERMS = Terms("mx.example.org", xclient=True)
