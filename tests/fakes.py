@@ -246,13 +246,18 @@ class FakeSession:
         self.state = "connect"
         self.user = self.helo = self.tls = self.domain = ""
         self.commands = self.messages = self.octets = 0
-        self.kick = None
+        self.kick = self.transaction = None
+        self.lines = ()
         for name, value in facts.items():
             setattr(self, name, value)
 
     def close(self):
         if self in self.registry.entries:
             self.registry.entries.remove(self)
+
+
+    def keep_lines(self, lines):
+        self.lines += lines
 
 
 @implementer(ISessions)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netsvc.mail.escape import escape_bytes
+from netsvc.smtp.masking import hide_secret
 from netsvc.smtp.replies import PeerReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from netsvc.interfaces import ISessionEntry
 
 MAX_OCTETS = 16 * 1024
 MAX_WORDS = 500
@@ -19,7 +22,7 @@ _CUT = "... the rest is left out"
 class Transcript:
     """Lines ``MS DIRECTION TEXT``, MS since the attempt began: ``>`` we said, ``<`` the peer did, ``-`` it happened."""
 
-    __slots__ = ("_full", "_lines", "_now", "_observer", "_size", "_start")
+    __slots__ = ("_full", "_lines", "_now", "_observer", "_size", "_start", "entry")
 
     def __init__(self, now: Callable[[], float], observer: Callable[[str, str], None] | None = None) -> None:
         self._now = now
@@ -28,6 +31,7 @@ class Transcript:
         self._lines: list[str] = []
         self._size = 0
         self._full = False
+        self.entry: ISessionEntry | None = None  # what it is recorded under too
 
     @property
     def ms(self) -> int:
@@ -37,20 +41,28 @@ class Transcript:
     def note(self, text: str) -> None:
         """Record that something happened; ``text`` is escaped already."""
         self._add(f"{self.ms} - ", "-", text)
+        if self.entry is not None:
+            self.entry.keep_lines((("-", text),))
 
     def sent(self, octets: int) -> None:
         """Record that content went out."""
         self._add(f"{self.ms} > ", ">", f"<{octets} octets>")
+        if self.entry is not None:
+            self.entry.keep_lines((("-", f"content of {octets} octets"),))
 
     def take(self, dialogue: list[tuple[str, bytes | PeerReply]]) -> None:
         """Record, and take out, what a session collected."""
         if not dialogue:
             return
         ms = self.ms
+        lines = []
         for direction, said in dialogue:
-            text = said.wire if isinstance(said, PeerReply) else escape_bytes(said[:-2], MAX_WORDS)
-            self._add(f"{ms} {direction} ", direction, text[:MAX_WORDS])
+            text = (said.wire if isinstance(said, PeerReply) else _command(said))[:MAX_WORDS]
+            self._add(f"{ms} {direction} ", direction, text)
+            lines.append((direction, text))
         dialogue.clear()
+        if self.entry is not None:
+            self.entry.keep_lines(tuple(lines))
 
     def _add(self, start: str, direction: str, text: str) -> None:
         if self._observer is not None:
@@ -66,3 +78,9 @@ class Transcript:
     def __bytes__(self) -> bytes:
         """Return the record, UTF-8, LF between lines, at most MAX_OCTETS."""
         return "\n".join(self._lines).encode("utf-8", "replace")[:MAX_OCTETS]
+
+
+def _command(said: bytes) -> str:
+    """Return a command as it may be read: secrets hidden, safe, without its line end."""
+    line = said[:-2]
+    return escape_bytes(line if said[:4] in {b"MAIL", b"RCPT"} else hide_secret(line), MAX_WORDS)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IReactorTime
     from twisted.python.failure import Failure
 
+    from netsvc.delivery.transcript import Transcript
+
 BLOCK_PATIENCE = 180
 """Seconds for one block of content to leave (RFC 5321 4.5.3.2.5)."""
 TICK = 1.0
@@ -79,6 +81,7 @@ class Wire(Protocol):
         self.deadline = deadlines.now() + session.patience
         self.octets = 0
         self.lost = False
+        self.record: Transcript | None = None  # takes what is said at once, for whoever looks on
         self._deadlines = deadlines
         self._events: deque[Event] = deque()
         self._error: AttemptError | None = None
@@ -107,6 +110,8 @@ class Wire(Protocol):
         out = session.data_to_send()
         if out:
             self.transport.write(out)
+        if self.record is not None:
+            self.record.take(session.dialogue)
         if events:
             self._events.extend(events)
             self._wake()
@@ -157,6 +162,11 @@ class Wire(Protocol):
         return self._waiter
 
     @property
+    def why(self) -> str:
+        """What ended it, "" while nothing has."""
+        return "" if self._error is None else self._error.words
+
+    @property
     def usable(self) -> bool:
         """Whether another transaction may begin on it: nothing has come that ends it."""
         return self._error is None and not self._events and self.session.state == "ready"
@@ -183,6 +193,8 @@ class Wire(Protocol):
         out = self.session.data_to_send()
         if out:
             self.transport.write(out)
+            if self.record is not None:
+                self.record.take(self.session.dialogue)
 
     async def write_block(self, data: bytes) -> bool:
         """Send a block of content and wait until the transport takes more.

@@ -254,6 +254,44 @@ class TransactionTest(AgentCase):
         self.net.advance(181)
         self.assertIs(self.only(d).fault, Fault.LOST)
 
+    def test_what_is_said_is_recorded_as_it_is_said(self):
+        self.attempt()
+        far = self.net.accept()
+        [entry] = self.ground.sessions.entries
+        assert entry.lines[0][1].startswith("connected to [")
+        far.greet()
+        assert entry.lines[1:4] == (
+            ("<", "220 peer.example"),
+            (">", "EHLO mx1.example.org"),
+            ("<", "250 peer.example / PIPELINING / 8BITMIME"),
+        )
+        assert entry.lines[4][1].startswith("MAIL FROM:")
+        sender, recipients, octets = entry.transaction()
+        assert (len(recipients), octets > 0) == (1, True)
+        far.take()
+        assert ("-", f"content of {octets} octets") in entry.lines
+        assert entry.lines[-1] == ("<", "250 2.0.0 queued")
+        assert entry.transaction() is None
+        del sender
+
+    def test_operator_waits_for_the_answer_to_the_dot(self):
+        for insists in (False, True):
+            d = self.attempt()
+            far = self.net.accept()
+            far.greet()
+            far.say(b"250 ok\r\n250 ok\r\n354 go\r\n")
+            [entry] = self.ground.sessions.entries
+            self.assertIs(entry.kick("upgrade"), False)
+            self.assertNoResult(d)
+            if insists:
+                self.assertIs(entry.kick("upgrade"), True)
+                self.assertEqual(self.only(d).reply, "ended by an operator: upgrade")
+                self.assertEqual(far.transport.closed, "aborted")
+            else:
+                self.assertEqual(far.say(b"250 2.0.0 queued\r\n"), b"QUIT\r\n")
+                self.assertIs(self.only(d).result, Result.DELIVERED)
+                far.drop()
+
     def test_operator_ends_a_session(self):
         d = self.attempt()
         far = self.net.accept()
