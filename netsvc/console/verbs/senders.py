@@ -76,7 +76,7 @@ COMMANDS = (
         (USER_WORD, Word("mailbox", "say whose mailbox it has")),
         set_mailbox,
         "say whose mailbox an account has, so that it may send mail",
-        args=(NAME, Arg("address", "address", "its mailbox, none for none", none=True, shown="ADDRESS|none")),
+        args=(NAME, Arg("address", "address", "its mailbox, none for none", none=True)),
         role="admin",
         changes=True,
         table=CHANGE,
