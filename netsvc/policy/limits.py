@@ -229,7 +229,7 @@ class Limits:
         """See ILimits."""
         windows = self._windows.get(name.removeprefix("limits."))
         if windows is None:
-            return fail(LookupError(f"{name} counts sessions that are open: end them (kick) to have fewer"))
+            return fail(LookupError(f"the limit {name} counts sessions that are open: end them (kick) to have fewer"))
         return Deferred.fromCoroutine(self._ledger.clear(windows, key))
 
 

@@ -228,7 +228,7 @@ class Turnstile:
             "late": self.late,
             "skipped": self.skipped,
             "breaker": self.breaker,
-            "error": self.fault or self.last_error,
+            "error": self.fault or self.last_error or None,
             "mean": round(self._times / self._timed * 1000, 1) if self._timed else None,
             "max": round(self._slowest * 1000, 1) if self._timed else None,
             "help": getattr(self.maker, "help", ""),

@@ -83,7 +83,8 @@ def _typed(call: Call, name: str, key: str, text: str) -> Any:
             "E401", str(error.args[0])[:1].upper() + str(error.args[0])[1:], hint="show policies"
         ) from None
     except ValueError as error:
-        raise CommandError("E202", f"{error}. Nothing was changed", hint=f"show policy {name}") from None
+        stop = "" if str(error).endswith("?") else "."
+        raise CommandError("E202", f"{error}{stop} Nothing was changed", hint=f"show policy {name}") from None
 
 
 def _unknown(error: LookupError, hint: str) -> CommandError:
