@@ -43,7 +43,7 @@ def explained(tx: Tx, address: Address, separator: str) -> list[Row]:
         if address.domain and expansion.home(address.key) != address.key:
             told.append((address.key, "domain", [expansion.home(address.key)], _NOTES["domain"]))
         for key, step in expansion.steps.items():
-            told += _step(key, step)
+            told += [line for line in _step(key, step) if line not in told]
         told += [(to, "forward", [], _NOTES["forward"]) for to in found.forwards]
     told += _faults(found, expansion)
     reply = answer(found, full=_full(found, expansion))
