@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from netsvc.console.healthtables import HEALTH
 from netsvc.console.livetables import BLOCK, KICK, LISTENER, SESSION, SESSION_SUMMARY, TRACE
 from netsvc.console.nametables import DNS, DNS_CACHE, GREYLIST
-from netsvc.console.livetables import BLOCK, KICK, LISTENER, SESSION, SESSION_SUMMARY, TRACE
 from netsvc.console.policytables import LIMIT, LISTED, POLICY, POLICY_SETTING
 from netsvc.console.recipienttables import ADDRESS, ALIAS, DOMAIN, RECIPIENTS
 from netsvc.console.securitytables import CERTIFICATE, GRANT

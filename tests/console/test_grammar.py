@@ -109,12 +109,12 @@ def test_selections():
     [
         ("shwo", "E101", 0, "Did you mean: show"),
         ("zzzzz", "E101", 0, "Type ? for a list"),
-        ("domain zzz x", "E101", 7, "Expected one of: add, delete"),
+        ("domain zzz x", "E101", 7, "Expected one of: add, catchall, delete"),
         ('"show" queue', "E101", 0, "Unknown"),
         ("re", "E102", 0, "release, resume, retry"),
         ("show queue re", "E102", 11, "reasons, recycled"),
         ("show", "E103", 4, "queue"),
-        ("domain", "E103", 6, "add, delete"),
+        ("domain", "E103", 6, "add, catchall, delete"),
         ("show message", "E103", 12, "ID"),
         ("hold", "E103", 4, "ID, where, last, all"),
         ("hold reason x", "E103", 13, "where"),
@@ -137,6 +137,8 @@ def test_selections():
         ("domain add a_b", "E202", 11, "domain"),
         ("user add -x viewer", "E202", 9, "name"),
         ("mailbox create a@x.example quota much", "E202", 33, "size"),
+        ("mailbox quota a@x.example nothing", "E202", 26, "size"),
+        ("domain catchall x.example nobody", "E202", 26, "address"),
         ("retry all spread soon", "E202", 17, "duration"),
         ("retry all spread -5m", "E202", 17, "duration"),
         ('retry all reason ""', "E202", 17, "something"),
@@ -201,7 +203,7 @@ def test_a_line_already_wrong_is_told():
 
 
 def test_finding_commands():
-    assert [c.name for c in GRAMMAR.find(["domain"])] == ["domain add", "domain delete"]
+    assert [c.name for c in GRAMMAR.find(["domain"])] == ["domain add", "domain catchall", "domain delete"]
     assert "show queue" in [c.name for c in GRAMMAR.find(["sh", "q"])]
     with pytest.raises(CommandError) as error:
         GRAMMAR.find(["shwo"])
