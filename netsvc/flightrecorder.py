@@ -4,10 +4,11 @@ Sessions hand in what was said by reference: nothing is split, decoded or
 escaped until an operator asks.  Content and secrets are never handed in.  The
 oldest is forgotten first; how far back it reaches depends on how much is said.
 
-An item is a plain tuple ``(at, entry, heard, said, content)``: ms since 1970, the
-session's entry in the registry, the peer's command lines with CR LF between
-them, our replies as they left, and the octets of a content that has ended.
-Where ``said`` is None, ``heard`` is a tuple of (direction, safe text).
+An item is a plain tuple ``(at, entry, heard, said, content, size)``: ms since
+1970, the session's entry in the registry, the peer's command lines with CR LF
+between them, our replies as they left, the octets of a content that has ended,
+and what the item takes.  Where ``said`` is None, ``heard`` is a tuple of
+(direction, safe text).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ LINE = 256
 SHOWN = 500
 """Characters shown of a line."""
 
-Item = tuple[int, Any, "bytes | tuple[tuple[str, str], ...]", "bytes | None", int]
+Item = tuple[int, Any, "bytes | tuple[tuple[str, str], ...]", "bytes | None", int, int]
 
 
 class Line(NamedTuple):
@@ -65,23 +66,36 @@ class FlightRecorder:
         self._followers: tuple[Callable[[Item], None], ...] = ()
         self.octets = 0
 
-    def keep(self, item: Item) -> None:
-        """Take an item."""
-        heard, said = item[2], item[3]
-        if said is not None:
+    def keep(self, at: int, entry: Any, heard: bytes, said: bytes, content: int) -> None:
+        """Take what was said at ``at``: lines, replies, octets of content."""
+        size = ITEM + len(heard) + len(said)
+        if size > MOST:
+            heard, said = shorten(heard), shorten(said)
             size = ITEM + len(heard) + len(said)
-            if size > MOST:
-                item = (item[0], item[1], shorten(heard), shorten(said), item[4])  # type: ignore[arg-type] # bytes, as said is there
-                size = _size(item)
-        else:
-            size = _size(item)
+        item = (at, entry, heard, said, content, size)
+        items = self._items
+        items.append(item)
+        total = self.octets + size
+        while total > self._limit:
+            total -= items.popleft()[5]
+        self.octets = total
+        if self._followers:
+            self._tell(item)
+
+    def keep_lines(self, at: int, entry: Any, lines: tuple[tuple[str, str], ...], *, last: bool = False) -> None:
+        """Take lines that are safe already; ``last``: the session has ended, and is remembered here alone."""
+        size = (ENTRY if last else ITEM) + sum([100 + len(text) for _, text in lines])
+        item = (at, entry, lines, None, 0, size)
         self._items.append(item)
         self.octets += size
         while self.octets > self._limit:
-            self.octets -= _size(self._items.popleft())
+            self.octets -= self._items.popleft()[5]
         if self._followers:
-            for follower in self._followers:
-                follower(item)
+            self._tell(item)
+
+    def _tell(self, item: Item) -> None:
+        for follower in self._followers:
+            follower(item)
 
     def follow(self, callback: Callable[[Item], None]) -> Callable[[], None]:
         """Have ``callback(item)`` called for each item from now on -> callable that ends it."""
@@ -120,14 +134,6 @@ class FlightRecorder:
         return self._items[0][0] if self._items else None
 
 
-def _size(item: Item) -> int:
-    heard, said = item[2], item[3]
-    extra = ENTRY if item[4] < 0 else ITEM
-    if said is not None:
-        return extra + len(heard) + len(said)
-    return extra + sum(100 + len(text) for _, text in heard)  # type: ignore[misc] # pairs, as said is None
-
-
 def shorten(data: bytes) -> bytes:
     """Return lines, each cut and as many as are worth keeping; the last says how many are not there."""
     if len(data) <= MOST // 2:
@@ -147,7 +153,7 @@ def shorten(data: bytes) -> bytes:
 
 def lines_of(item: Item) -> Iterator[Line]:
     """Return an item as lines, made safe."""
-    at, entry, heard, said, content = item
+    at, entry, heard, said, content, _ = item
     if content > 0:
         yield Line(at, entry, "note", f"content of {content} octets")
     if said is None:

@@ -106,14 +106,14 @@ class SessionEntry:
         registry = self._registry
         if registry is not None:
             now = self.last = registry.now()
-            registry.recorder.keep((now, self, heard, said, content))
+            registry.recorder.keep(now, self, heard, said, content)
 
     def keep_lines(self, lines: tuple[tuple[str, str], ...]) -> None:
         """Put into the flight recorder what was said; see ISessionEntry."""
         registry = self._registry
         if registry is not None:
             now = self.last = registry.now()
-            registry.recorder.keep((now, self, lines, None, 0))
+            registry.recorder.keep_lines(now, self, lines)
 
     def move(self, peer: str, port: int) -> None:
         """Be the session of another peer: the one it turned out to be."""
@@ -130,7 +130,7 @@ class SessionEntry:
             registry.forget(self)
             if self.kind in RECORDED:
                 ends = (("-", escape(f"the session has ended: {self.why}" if self.why else "the session has ended")),)
-                registry.recorder.keep((self.ended, self, ends, None, -1))
+                registry.recorder.keep_lines(self.ended, self, ends, last=True)
 
     def row(self, now: int, node: str) -> dict[str, Any]:
         """Return the entry as a session/1 row: ``since`` in ms since 1970, ``idle`` in ms, texts safe to show."""

@@ -175,7 +175,11 @@ class ServerSession(Contents):
                 line = self._lines.pop(security.MAX_RESPONSE) if self._exchange else self._lines.pop()
                 if line is None:
                     return NEED_DATA
-                event = security.answered(line) if self._exchange else self._command(line)
+                if self._exchange:
+                    self.heard.append(b"(%d octets hidden)" % len(line))
+                    event = security.answered(line)
+                else:
+                    event = self._command(line)
                 if event is None and self._content is not None:  # a chunk about which nobody is asked
                     event = self._next_content(self._content)
             except CommandError as e:

@@ -169,8 +169,8 @@ class Dialogue:
         out = session.take_output()
         if out:
             outlet.write(out)
-        intake = self._intake
-        if out or session.heard or intake.received:
+        if out or session.heard:
+            intake = self._intake
             self._entry.keep(session.take_heard(), out, intake.received)
             intake.received = 0
         return moved or session.commands != commands

@@ -236,15 +236,15 @@ def test_viewers_do_not_trace(desk, entry):
 
 
 def test_lines_are_counted_without_making_them():
-    assert count_lines((0, None, b"a\r\nb", b"250 x\r\n", 5)) == 4
-    assert count_lines((0, None, b"", b"", 0)) == 0
-    assert count_lines((0, None, (("<", "a"), ("-", "b")), None, 0)) == 2
+    assert count_lines((0, None, b"a\r\nb", b"250 x\r\n", 5, 0)) == 4
+    assert count_lines((0, None, b"", b"", 0, 0)) == 0
+    assert count_lines((0, None, (("<", "a"), ("-", "b")), None, 0, 0)) == 2
 
 
 def test_nothing_is_taken_after_the_end(desk, entry):
     stream = Stream(desk.clock, lambda _: True, 10)
     stream.end()
-    stream.take((NOW, entry, b"x", b"", 0))
+    stream.take((NOW, entry, b"x", b"", 0, 0))
     assert not stream.ready
 
 
