@@ -20,6 +20,7 @@ import subprocess
 import sys
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
 from twisted.names import common, dns, server
 from zope.interface import implementer
 
@@ -133,7 +134,7 @@ class ZoneServer:
             self.port = self._udp.getHost().port
             try:
                 self._tcp = reactor.listenTCP(self.port, self.factory, interface="127.0.0.1")
-            except OSError:
+            except CannotListenError:
                 self._udp.stopListening()
             else:
                 break

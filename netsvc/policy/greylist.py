@@ -3,15 +3,17 @@
 The key is (client network, sender, recipient), kept in the store and shared by
 all nodes.  Who comes again after ``delay`` and before ``window`` is over is let
 through, and known for ``keep``; a network that was let through ``passes`` times
-is known as a whole.
+is known as a whole.  Where SPF says that the client may send for the sender's
+domain, the domain can stand for the network: large senders come from many.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
@@ -19,7 +21,8 @@ from netsvc.deferreds import at_once
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
 from netsvc.mail.message import Resolution
-from netsvc.policy.guests import Guests, for_postmaster
+from netsvc.policy.auth.spf import SpfCheck, SpfClient, client_ip
+from netsvc.policy.guests import Guests, Remembered, for_postmaster
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:
@@ -32,13 +35,26 @@ if TYPE_CHECKING:
 REMEMBER = 60.0
 """Seconds in which a triplet that was let through is not looked up again by this node."""
 MAX_KNOWN = 20_000
+SPF_SECONDS = 8.0
+"""What SPF has to say after this is not waited for."""
+REMEMBER_SPF = 300.0
 
-Triplet = tuple[str, str, str]
+
+class Coming(NamedTuple):
+    """Who brings what: the client's address, its HELO name, the sender, the recipient."""
+
+    peer: str
+    helo: str
+    sender: str
+    rcpt: str
 
 
 def network_of(peer: str, prefixes: tuple[int, int]) -> str:
     """Return the network of a client, by its prefix lengths for IPv4 and IPv6: servers of one farm take turns."""
-    address = ipaddress.ip_address(peer.partition("%")[0])
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
     return str(ipaddress.ip_network(f"{address}/{prefixes[address.version == 6]}", strict=False))
 
 
@@ -55,7 +71,10 @@ class Greylist:
         self._directory: IDirectory = ground.directory
         self._clock = ground.clock
         self._guests = Guests(ground.site)
-        self._known: OrderedDict[Triplet, float] = OrderedDict()
+        self._resolver = ground.resolver
+        self._known: OrderedDict[Coming, float] = OrderedDict()
+        self._spf: Remembered[tuple[str, str, str], bool] = Remembered(self._passes_spf, ground.clock, REMEMBER_SPF)
+        self._spf_use = "off"
         self._delay = 0
         self._times = (0, 0, 0)
         self._prefixes = (24, 64)
@@ -68,6 +87,7 @@ class Greylist:
         self._delay = values["delay"]
         self._times = (values["window"], values["keep"], values["passes"])
         self._prefixes = (values["network_v4"], values["network_v6"])
+        self._spf_use = values["spf"]
         self._known.clear()
 
     def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
@@ -76,30 +96,51 @@ class Greylist:
         if session not in self._guests or for_postmaster(envelope):
             return succeed(PASS)
         address = envelope.recipients[-1].address
-        triplet = (network_of(session.peer, self._prefixes), str(envelope.reverse_path).lower(), str(address).lower())
-        until = self._known.get(triplet)
+        coming = Coming(session.peer, session.helo, str(envelope.reverse_path).lower(), str(address).lower())
+        until = self._known.get(coming)
         if until is not None and until > self._clock.seconds():
             return succeed(PASS)
         asked = self._directory.resolve(address)
         resolution = at_once(asked, Resolution)
         if resolution is not None:
-            return self._meet(resolution, address, triplet)
-        return asked.addCallback(self._meet, address, triplet)
+            return self._meet(resolution, address, coming)
+        return asked.addCallback(self._meet, address, coming)
 
-    def _meet(self, resolution: Resolution, address: Address, triplet: Triplet) -> Deferred[Verdict]:
-        """Look a triplet up, unless its recipient is refused in any case."""
+    def _meet(self, resolution: Resolution, address: Address, coming: Coming) -> Deferred[Verdict]:
+        """Look up who comes, unless its recipient is refused in any case."""
         if not (resolution.known if resolution.local else self._guests.mail_for(address.domain)):
             return succeed(PASS)
-        return self._counters.greylist(triplet, self._delay, self._times).addCallback(self._judge, triplet)
+        if self._spf_use == "off" or not coming.sender:
+            return self._look_up(coming, network_of(coming.peer, self._prefixes))
+        return self._spf.get(coming[:3]).addCallback(self._with_spf, coming)
 
-    def _judge(self, met: tuple[int, str], triplet: Triplet) -> Verdict:
+    def _with_spf(self, passed: bool, coming: Coming) -> Deferred[Verdict] | Verdict:
+        """Go on, knowing whether SPF says that the client may send for the sender's domain."""
+        if passed and self._spf_use == "exempt":
+            return PASS
+        domain = coming.sender.rpartition("@")[2]
+        return self._look_up(coming, f"spf:{domain}" if passed else network_of(coming.peer, self._prefixes))
+
+    async def _passes_spf(self, sent_by: tuple[str, str, str]) -> bool:
+        peer, helo, sender = sent_by
+        try:
+            check = Deferred.fromCoroutine(SpfCheck(self._resolver, SpfClient(client_ip(peer), helo, sender)).run())
+            return (await check.addTimeout(SPF_SECONDS, self._clock)).result == "pass"
+        except (ValueError, defer.TimeoutError):
+            return False
+
+    def _look_up(self, coming: Coming, network: str) -> Deferred[Verdict]:
+        met = self._counters.greylist((network, coming.sender, coming.rcpt), self._delay, self._times)
+        return met.addCallback(self._judge, coming, network)
+
+    def _judge(self, met: tuple[int, str], coming: Coming, network: str) -> Verdict:
         wait, why = met
         if wait <= 0:
-            self._known[triplet] = self._clock.seconds() + REMEMBER
+            self._known[coming] = self._clock.seconds() + REMEMBER
             while len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
             return PASS
         seconds = -(-wait // 1000)
         words = "comes for the first time" if why == "new" else "comes again too early"
-        said = f"{triplet[0]} {words} with this sender and recipient; {seconds} s to wait"
+        said = f"{network} {words} with this sender and recipient; {seconds} s to wait"
         return Verdict("defer", reply.GREYLISTED.fill(seconds=seconds), said)

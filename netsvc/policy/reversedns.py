@@ -92,7 +92,8 @@ class ReverseDns:
             return succeed(PASS)
         asked = self._standings.get(session.peer)
         if stage == "connect":
-            asked.addCallback(_keep, session).addErrback(_told_later)
+            session.rdns = ""  # a client behind a proxy comes here twice
+            asked.addCallback(_keep, session, session.peer).addErrback(_told_later)
             return succeed(PASS)
         if session not in self._guests or for_postmaster(envelope):
             asked.addErrback(_told_later)
@@ -117,8 +118,8 @@ class ReverseDns:
         return verdict(action, refusals, why, "rdns-" + standing.state)
 
 
-def _keep(standing: Standing, session: SessionFacts) -> None:
-    if standing.state == "confirmed":
+def _keep(standing: Standing, session: SessionFacts, peer: str) -> None:
+    if standing.state == "confirmed" and session.peer == peer:
         session.rdns = standing.name
 
 

@@ -37,6 +37,8 @@ class NoAnswerError(Exception):
 class _Datagrams(DatagramProtocol):
     """The socket of one question."""
 
+    noisy = False  # or Twisted tells the log of each
+
     def __init__(self, server: Server, packet: bytes, read: Reader) -> None:
         self._server = server
         self._packet = packet
@@ -139,9 +141,9 @@ class Exchange:
         asking = _Stream(packet, read)
         begun = self._reactor.seconds()
         try:
-            await kind(self._reactor, server.host, server.port, timeout=seconds).connect(
-                Factory.forProtocol(lambda: asking)
-            )
+            factory = Factory.forProtocol(lambda: asking)
+            factory.noisy = False
+            await kind(self._reactor, server.host, server.port, timeout=seconds).connect(factory)
         except Exception as error:  # noqa: BLE001 - whatever keeps a connection from being made
             raise NoAnswerError(f"no connection: {type(error).__name__}") from None
         try:

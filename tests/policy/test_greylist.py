@@ -91,6 +91,32 @@ class Greylisting(SynchronousTestCase):
         counted.callback((1000, "new"))
         assert self.successResultOf(answer).action == "defer"
 
+    def test_spf(self):
+        case = self.asked(spf="domain")
+        case.resolver.records["example.net"] = {"TXT": ["v=spf1 ip4:192.0.2.0/30 ip4:192.0.2.7 -all"]}
+        case.resolver.records["down.example"] = "SERVFAIL"
+        assert "spf:example.net comes for the first time" in self.judge(case).why
+        assert self.judge(case) is PASS
+        assert self.judge(case, peer="192.0.2.9") is PASS
+        keys = [triplet[0] for triplet, _, _ in self.counters.asked]
+        assert keys == ["spf:example.net", "spf:example.net", "192.0.2.0/24"]
+        for sender in ("x@down.example", "x@none.example"):
+            self.successResultOf(case.ask("rcpt", case.session(), sender=sender))
+        self.successResultOf(case.ask("rcpt", case.session("unknown")))
+        assert {triplet[0] for triplet, _, _ in self.counters.asked[2:]} == {"192.0.2.0/24", "unknown"}
+        case.configure(spf="exempt")
+        self.counters.answer = succeed((1, "new"))
+        assert self.judge(case) is PASS
+        assert self.judge(case, peer="192.0.2.9").action == "defer"
+
+    def test_spf_that_does_not_answer_is_not_waited_for(self):
+        case = self.asked(spf="exempt")
+        case.resolver.hold = True
+        answer = case.ask("rcpt", case.session())
+        self.assertNoResult(answer)
+        case.clock.advance(8)
+        assert self.successResultOf(answer).action == "defer"
+
     def test_settings_are_checked(self):
         with self.assertRaises(ValueError):
             self.asked(window=1000, delay=2000)
