@@ -83,7 +83,11 @@ class Bench:
         self.service = Service(
             Path(self.folder.name) / "node", site=SITE.replace("{sink}", str(self.sink.port)), covered=False
         )
-        self.service.start()
+        try:
+            self.service.start()
+        except BaseException:
+            self.sink.close()
+            raise
 
     def __enter__(self):
         return self
