@@ -8,7 +8,7 @@ handed to the spool as one unit of work.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
 from zope.interface import implementer
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from netsvc.interfaces import IBodyWriter
+    from netsvc.interfaces import IBodyWriter, IDirectory, IPolicies, IRouting, ISite, ISpool, IVitals
+    from netsvc.logbook import Logbook
     from netsvc.mail.envelope import Envelope, Recipient
     from netsvc.mail.reply import Reply
-    from netsvc.mailboxservice import MailboxService
     from netsvc.records import Verdict
 
 MAX_HOPS = 50
@@ -44,6 +44,23 @@ NO_MAILBOX = 0
 
 MAX_PIECE = 256 << 10
 """Octets of content a policy reads at once."""
+
+
+class Takes(Protocol):
+    """What a submission needs of the service it is one of."""
+
+    spool: ISpool
+    directory: IDirectory
+    site: ISite
+    routing: IRouting
+    policies: IPolicies
+    vitals: IVitals | None
+    logbook: Logbook
+    hostname: str
+
+    def refused(self, verdict: Verdict, stage: str, envelope: Envelope) -> Reply:
+        """Return the reply of a refusal, and tell the logbook of it."""
+        ...
 
 
 @implementer(IContent)
@@ -81,7 +98,7 @@ class Submission:
         "id",
     )
 
-    def __init__(self, service: MailboxService, envelope: Envelope) -> None:
+    def __init__(self, service: Takes, envelope: Envelope) -> None:
         self._service = service
         self._envelope = envelope
         self._body = service.spool.body()
@@ -281,9 +298,7 @@ class Submission:
                 n += 1
                 seen[rcpt] = n
                 local.append(
-                    LocalDelivery(
-                        n, rcpt, recipient.address.domain, NO_MAILBOX, own, recipient.orcpt, recipient.notify
-                    )
+                    LocalDelivery(n, rcpt, recipient.address.domain, NO_MAILBOX, own, recipient.orcpt, recipient.notify)
                 )
             self._numbers[index].append(seen[rcpt])
         return self._message(trace, now, n), *self._divided(deliveries, local, (now, due_at))
