@@ -47,6 +47,8 @@ MAX_AT_ONCE = 64
 MAX_FLIGHTS = 2000
 """Names being looked up, those that wait for a socket too; more are refused."""
 RESOLV_CONF = Path("/etc/resolv.conf")
+HOST_LOOK = 60.0
+"""Seconds between two looks at RESOLV_CONF, where the site names no servers."""
 
 
 @dataclass(slots=True)
@@ -94,6 +96,7 @@ class Resolver:
         self._looking: dict[Key, Deferred[Answer]] = {}
         self._sockets = DeferredSemaphore(MAX_AT_ONCE)
         self._lame: dict[Server, float] = {}
+        self._look_at: float | None = None  # when the host's servers are to be read again; None: the site names ours
 
     def obey(self, site: ISite) -> None:
         """Ask the servers the site says, now and after each change of it; the host's where it says none."""
@@ -101,7 +104,23 @@ class Resolver:
         site.watch(self._take)
 
     def _take(self, settings: SiteSettings) -> None:
-        servers = tuple(server_of(text) for text in settings.delivery.dns) or host_servers()
+        servers = tuple(server_of(text) for text in settings.delivery.dns)
+        self._look_at = None if servers else self._reactor.seconds() + HOST_LOOK
+        self._use(servers or host_servers())
+
+    def _look_at_host(self) -> None:
+        """Have the host's servers read again, off the reactor: a host may move to another network."""
+        now = self._reactor.seconds()
+        if self._look_at is None or now < self._look_at:
+            return
+        self._look_at = now + HOST_LOOK
+        self._reactor.callInThread(lambda: self._reactor.callFromThread(self._use_hosts, host_servers()))
+
+    def _use_hosts(self, servers: tuple[Server, ...]) -> None:
+        if self._look_at is not None:  # else the site has named some meanwhile
+            self._use(servers)
+
+    def _use(self, servers: tuple[Server, ...]) -> None:
         if servers != self.servers:
             self.servers = servers
             self._lame.clear()
@@ -190,6 +209,7 @@ class Resolver:
     # One lookup for all that ask the same.
 
     def _depart(self, key: Key) -> None:
+        self._look_at_host()
         looking = Deferred.fromCoroutine(self._sockets_for(key))
         self._looking[key] = looking
         looking.addTimeout(DEADLINE, self._reactor)

@@ -200,6 +200,27 @@ class Resolving(SynchronousTestCase):
         site.become()
         assert resolver.servers == host_servers()
 
+    def test_the_hosts_servers_are_read_again_while_they_are_asked(self):
+        resolver = self.make(FOUND, FOUND, FOUND, FOUND)
+        now = []
+        self.patch(resolver_module, "host_servers", lambda: (ONE,))
+        self.clock.callInThread = lambda call: call()
+        self.clock.callFromThread = lambda call, *args: now.append((call, args))
+        site = FakeSite()
+        resolver.obey(site)
+        self.successResultOf(resolver.a("a.example"))
+        assert now == []
+        self.clock.advance(60)
+        self.successResultOf(resolver.a("b.example"))
+        ((call, _),) = now
+        call((TWO,))
+        assert resolver.servers == (TWO,)
+        self.successResultOf(resolver.a("c.example"))
+        assert len(now) == 1
+        site.become(delivery=DeliverySettings(dns=("192.0.2.1:53",)))
+        call((TWO,))
+        assert resolver.servers == (ONE,)
+
     def test_the_hosts_servers(self):
         assert host_servers(Path("/nonexistent")) == (Server("127.0.0.1"),)
 
