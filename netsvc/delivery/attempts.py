@@ -10,8 +10,8 @@ from twisted.internet.task import deferLater
 
 from netsvc.delivery.faults import AttemptError, deferred
 from netsvc.delivery.maildiragent import MaildirAgent
-from netsvc.delivery.reports import Reports
-from netsvc.delivery.retry import dead_for, has_expired, next_due
+from netsvc.delivery.reports import Reports, asks
+from netsvc.delivery.retry import dead_for, has_expired, is_past_its_time, next_due
 from netsvc.delivery.simpleagents import MailboxAgent, UnavailableAgent
 from netsvc.delivery.smtpagent import SmtpAgent
 from netsvc.mail.message import Hop, Kind, Leased, Result
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MOST_RECIPIENTS = 100
 """Recipients in one transaction."""
 UNREACHED = "the destination could not be reached before the message expired"
+TOO_LATE = "it could not be delivered by the time its sender set"
 REPORT_PAUSE = 5.0
 """Seconds before a report that could not be made is tried again."""
 
@@ -91,7 +92,8 @@ class Attempts:
 
     def _done(self, outcomes: Sequence[Outcome], lane: Lane, rows: list[Leased]) -> None:
         self._note_destination(lane, outcomes[0])
-        if all(outcome.result is Result.DELIVERED for outcome in outcomes):
+        simple = all(outcome.result is Result.DELIVERED for outcome in outcomes)
+        if simple and not any(asks(row, outcome) for row, outcome in zip(rows, outcomes, strict=True)):
             self._finish(rows, list(outcomes), [])
         else:
             judging = Deferred.fromCoroutine(self._judge(rows, outcomes))
@@ -111,18 +113,25 @@ class Attempts:
                 if whole:
                     rows, decided, whole = *self._without_delivered(rows, decided), False
                 if self._stopping:
-                    decided, reports = [Outcome(row.id, Result.RELEASED, due_at=now) for row in rows], []
+                    decided = [
+                        out if out.result is Result.DELIVERED else Outcome(out.delivery_id, Result.RELEASED, due_at=now)
+                        for out in decided
+                    ]
+                    reports = []
                     break
                 await deferLater(self._ground.reactor, REPORT_PAUSE)
         self._finish(rows, decided, reports)
 
     def _without_delivered(self, rows: list[Leased], outcomes: list[Outcome]) -> tuple[list[Leased], list[Outcome]]:
-        """Settle what has been delivered: it must not wait, nor be forgotten, for a report about the others (T34)."""
-        pairs = list(zip(rows, outcomes, strict=True))
-        done = [(row, out) for row, out in pairs if out.result is Result.DELIVERED]
+        """Settle what has been delivered: it must not wait, nor be forgotten, for a report about the others (T34).
+
+        Who wants to hear of the delivery itself is not to miss that: such a one waits.
+        """
+        done, rest = [], []
+        for row, out in zip(rows, outcomes, strict=True):
+            (done if out.result is Result.DELIVERED and not asks(row, out) else rest).append((row, out))
         if done:
             self._came([row for row, _ in done], [out for _, out in done], [])
-        rest = [(row, out) for row, out in pairs if out.result is not Result.DELIVERED]
         return [row for row, _ in rest], [out for _, out in rest]
 
     def _decided(self, now: int, row: Leased, outcome: Outcome) -> Outcome:
@@ -131,6 +140,8 @@ class Attempts:
             return replace(outcome, due_at=now)
         if outcome.result is not Result.DEFERRED:
             return outcome
+        if is_past_its_time(now, row):
+            return replace(outcome, result=Result.EXPIRED, code=0, status="5.4.7", reply=f"{TOO_LATE}: {outcome.reply}")
         if has_expired(now, row, settings.delivery):
             return replace(outcome, result=Result.EXPIRED)
         return replace(outcome, due_at=next_due(now, row, settings.delivery, self._ground.chance))

@@ -1,8 +1,9 @@
-"""Reports to senders: that mail was not delivered, or is late (RFC 3464; SMTP.md T11).
+"""Reports to senders: that mail was not delivered, is late, or, where asked for, was delivered (RFC 3461; T11).
 
 A report has the null reverse-path and goes to the original's sender.  Mail from
-``<>`` is never answered.  When one of our own reports cannot be delivered, the
-postmaster's mailbox gets it, once, and nowhere else.
+``<>`` is never answered, and nobody is told who said NOTIFY=NEVER.  When one of
+our own reports cannot be delivered, the postmaster's mailbox gets it, once, and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from netsvc.delivery.offers import is_text
 from netsvc.delivery.retry import is_worth_warning
 from netsvc.mail.address import NULL, Address, AddressError, parse_address
-from netsvc.mail.dsn import Account, Failed, build
+from netsvc.mail.dsn import SUBJECTS, Account, Failed, build
+from netsvc.mail.envelope import NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RET_FULL, RET_HDRS
 from netsvc.mail.ids import show_id
 from netsvc.mail.message import (
+    FLAG_8BIT,
+    FLAG_BY_TRACE,
     FLAG_REPORT,
+    FLAG_TLS,
+    FLAG_UTF8,
     FLAG_WARNED,
     Hop,
     Kind,
@@ -31,13 +38,52 @@ from netsvc.mail.outcome import Outcome, Report
 from netsvc.mail.trace import date_time, return_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netsvc.delivery.ground import Ground
     from netsvc.settings import SiteSettings
 
 _ENDED = frozenset({Result.BOUNCED, Result.EXPIRED})
 POSTMASTER = "postmaster"
+MOST_RETURNED = 256 << 10
+"""Octets of a message that is returned whole where its sender asks for that (RET=FULL)."""
+Case = tuple[Leased, Outcome]
 MOST_REMEMBERED = 10_000
 """Messages of which this process remembers that their sender was warned."""
+
+
+def wants(row: Leased, notify: int) -> bool:
+    """Say whether ``row``'s sender wants to hear of it: of failure and delay also who said nothing (RFC 3461 4.1)."""
+    return row.notify == 0 or bool(row.notify & notify)
+
+
+def asks(row: Leased, outcome: Outcome) -> bool:
+    """Say whether ``outcome`` is a success whose report was asked for, and is ours to make (RFC 3461 5.2, 2852 4)."""
+    if outcome.result is not Result.DELIVERED or not row.sender:
+        return False
+    if row.notify & NOTIFY_SUCCESS:
+        return not outcome.passed_on
+    return bool(row.flags & FLAG_BY_TRACE) and row.kind is Kind.SMTP and not row.notify & NOTIFY_NEVER
+
+
+def successes(pairs: Sequence[Case]) -> list[tuple[str, list[Case]]]:
+    """Return (action, cases) of each report about successes.
+
+    Of mailboxes of ours one a recipient: the store may find one full when it settles, and drops that report.
+    """
+    relayed = [case for case in pairs if asks(*case) and case[0].kind is Kind.SMTP]
+    boxes = [("delivered", [case]) for case in pairs if asks(*case) and case[0].kind is Kind.MAILBOX]
+    others = [case for case in pairs if asks(*case) and case[0].kind not in (Kind.SMTP, Kind.MAILBOX)]
+    together = [(action, cases) for action, cases in (("relayed", relayed), ("delivered", others)) if cases]
+    return [*boxes, *together]
+
+
+def _kept(row: Leased, to: str, content: bytes) -> int:
+    """Return the flags a report has by its own octets, and by what the original demanded (RFC 8689 5)."""
+    flags = row.flags & FLAG_TLS
+    if not content.isascii():
+        flags |= FLAG_8BIT
+    return flags if to.isascii() else flags | FLAG_UTF8
 
 
 class Reports:
@@ -56,27 +102,28 @@ class Reports:
         settings: SiteSettings = self._ground.site.current
         now = self._ground.spool.now()
         first = rows[0]
-        reports = []
-        ended = [(row, out) for row, out in zip(rows, outcomes, strict=True) if out.result in _ENDED]
-        if ended:
-            report = await self._about(ended, "failed", now)
-            if report is not None:
-                reports.append(report)
+        pairs = list(zip(rows, outcomes, strict=True))
+        told: list[tuple[list[Case], str]] = [(one, action) for action, one in successes(pairs)]
+        failed = [(row, out) for row, out in pairs if out.result in _ENDED and wants(row, NOTIFY_FAILURE)]
+        if failed:
+            told.append((failed, "failed"))
         late = []
         if first.message_id not in self._warned:
             late = [
                 (row, out)
-                for row, out in zip(rows, outcomes, strict=True)
-                if out.result is Result.DEFERRED and is_worth_warning(now, row, settings.delivery)
+                for row, out in pairs
+                if out.result is Result.DEFERRED
+                and wants(row, NOTIFY_DELAY)
+                and is_worth_warning(now, row, settings.delivery)
             ]
         if late:
-            report = await self._about(late, "delayed", now)
-            if report is not None:
-                reports.append(report)
+            told.append((late, "delayed"))
+        found = [await self._about(cases, action, now) for cases, action in told]
+        if late:
             self._remember(first.message_id)
             ids = {row.id for row, _ in late}
             outcomes = [replace(out, warned=True) if out.delivery_id in ids else out for out in outcomes]
-        return outcomes, reports
+        return outcomes, [report for report in found if report is not None]
 
     def _remember(self, message_id: int) -> None:
         self._warned[message_id] = None
@@ -96,7 +143,7 @@ class Reports:
             deliveries, local = await self._to_sender(first.sender, message_id, now)
         if not deliveries and not local:
             to = f"{POSTMASTER}@{self._ground.hostname}"
-            if action == "failed":
+            if action == "failed" and not first.notify & NOTIFY_NEVER:
                 local = await self._to_postmaster(message_id, now)
         if not deliveries and not local:
             self._ground.logbook.event("delivery.unreported", msg=first.message_id, sender=first.sender)
@@ -113,6 +160,7 @@ class Reports:
     ) -> Report:
         (cases, action), (deliveries, local) = about, where
         first = cases[0][0]
+        original, whole = await self._original(first, action)
         account = Account(
             id=message_id,
             about=first.message_id,
@@ -123,8 +171,10 @@ class Reports:
             now=now,
             arrived=first.received_at,
             recipients=tuple(_failed(row, out, action, now) for row, out in cases),
-            original=await self._original(first),
+            original=original,
             envid=first.envid,
+            whole=whole,
+            by_at=first.by_at,
         )
         content = build(account)
         settings: SiteSettings = self._ground.site.current
@@ -137,9 +187,10 @@ class Reports:
             received_at=now,
             expires_at=now + settings.delivery.expire,
             rcpts=len(deliveries) + len(local),
-            flags=FLAG_REPORT | FLAG_WARNED,
+            flags=FLAG_REPORT | FLAG_WARNED | _kept(first, to, content),
             msgid=f"<{show_id(message_id)}@{self._ground.hostname}>",
-            subject="Undelivered mail returned to its sender" if action == "failed" else "Delayed mail",
+            subject=SUBJECTS[action],
+            ret=RET_HDRS if first.flags & FLAG_TLS else 0,
         )
         return Report(message, content, tuple(deliveries), tuple(local), tuple(row.id for row, _ in cases))
 
@@ -147,21 +198,28 @@ class Reports:
         line = f"Received: by {self._ground.hostname} (netsvc) id {show_id(message_id)}; {date_time(now // 1000)}\r\n"
         return line.encode("ascii", "replace")
 
-    async def _original(self, row: Leased) -> bytes:
-        """Return the beginning of the message; its trace fields alone where the content cannot be read."""
+    async def _original(self, row: Leased, action: str) -> tuple[bytes, bool]:
+        """Return the beginning of the message and False, or all of it and True where that was asked for and is fit.
+
+        Its trace fields alone where the content cannot be read.
+        """
+        whole = action == "failed" and row.ret == RET_FULL and not row.flags & FLAG_TLS and row.size <= MOST_RETURNED
         try:
             reader = await self._ground.spool.open_body(row.blob_id)
             try:
-                return row.hdr + await reader.read()
+                content = await reader.read()
+                while whole and len(content) < reader.size:
+                    content += await reader.read()
             finally:
                 reader.close()
         except Exception:  # noqa: BLE001 - the store's errors are its own; a report without the header is one still
             self._ground.logbook.failure("delivery.fault", None, what="header for a report", msg=row.message_id)
-            return row.hdr
+            return row.hdr, False
+        return row.hdr + content, whole and is_text(content)
 
     async def _to_sender(self, sender: str, message_id: int, now: int) -> tuple[list[NewDelivery], list[LocalDelivery]]:
         try:
-            address = parse_address(sender)
+            address = parse_address(sender, utf8=True)
         except AddressError:
             return [], []
         resolution = await self._ground.directory.resolve(address)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netsvc.mail.message import FLAG_REPORT, FLAG_WARNED
+from netsvc.mail.message import FLAG_BY_RETURN, FLAG_LATER, FLAG_REPORT, FLAG_WARNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,22 +43,37 @@ def jittered(wait: int, chance: Callable[[], float]) -> int:
 def next_due(now: int, row: Leased, settings: DeliverySettings, chance: Callable[[], float]) -> int:
     """Return when to try ``row`` again after its present attempt failed.
 
-    Never in the past, never later than the longest wait from now; the last attempt is made as the message expires.
+    Never in the past, never later than the longest wait from now; an attempt is made when it should have been
+    delivered, and the last as the message expires.
     """
     due = now + jittered(wait_after(row.attempts, settings), chance)
+    if now < row.by_at < due:
+        due = row.by_at
     return row.expires_at if now < row.expires_at < due else due
 
 
 def has_expired(now: int, row: Leased, settings: DeliverySettings) -> bool:
     """Say whether ``row``, whose attempt failed for now, is to be given up."""
+    if is_past_its_time(now, row):
+        return True
     return now >= row.expires_at and row.attempts >= min(MIN_ATTEMPTS, len(settings.retry) + 1)
 
 
 def is_worth_warning(now: int, row: Leased, settings: DeliverySettings) -> bool:
     """Say whether the sender should hear now, for the first time, that ``row`` is late."""
-    if settings.warn <= 0 or not row.sender or row.flags & (FLAG_WARNED | FLAG_REPORT):
+    if not row.sender or row.flags & (FLAG_WARNED | FLAG_REPORT):
         return False
-    return now - row.received_at >= settings.warn
+    if row.by_at:
+        return now >= row.by_at
+    begun = row.received_at
+    if row.flags & FLAG_LATER:  # its life began when it was released
+        begun = max(begun, row.expires_at - settings.expire)
+    return settings.warn > 0 and now - begun >= settings.warn
+
+
+def is_past_its_time(now: int, row: Leased) -> bool:
+    """Say whether ``row`` is to be returned because it was not delivered by the time its sender set (RFC 2852)."""
+    return bool(row.by_at and row.flags & FLAG_BY_RETURN) and now >= row.by_at
 
 
 def dead_for(streak: int, chance: Callable[[], float]) -> int:

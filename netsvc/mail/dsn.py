@@ -1,7 +1,9 @@
-"""Delivery status notifications, built as octets (RFC 3464, 3462, 3463, 3834; SMTP.md T39).
+"""Delivery status notifications, built as octets (RFC 3464, 3462, 3463, 3834, 6533; SMTP.md T39).
 
 Whatever is foreign in one (addresses, a peer's words, an original's header) is
-escaped, cut and folded: the result is ASCII, CRLF ended, no line over 998.
+escaped, cut and folded: the result is ASCII, CRLF ended, no line over 998; but
+for an original that is returned whole, and a recipient of the report whose
+address is beyond ASCII.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from itertools import count
 from netsvc.mail.escape import escape
 from netsvc.mail.ids import show_id
 from netsvc.mail.trace import date_time
+from netsvc.mail.xtext import from_xtext
 
 MAX_ORIGINAL = 64 * 1024
 """Octets of the original's header section that are returned."""
@@ -22,7 +25,28 @@ MAX_WORDS = 512
 """Characters of a peer's words."""
 _FOLD_AT = 900
 
-_STATUS = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}\Z")
+SUBJECTS = {
+    "failed": "Undelivered mail returned to its sender",
+    "delayed": "Delayed mail (it is still being tried)",
+    "delivered": "Delivered mail",
+    "relayed": "Relayed mail (no more will be said of it)",
+}
+"""The subject of a report by its action."""
+_SENTENCES = {
+    "failed": ("Your message could not be delivered to the recipients below.", "It will not be tried again."),
+    "delayed": (
+        "Your message could not yet be delivered to the recipients below.",
+        "You need not send it again: it will be tried until it is delivered or its time is over.",
+    ),
+    "delivered": ("Your message was delivered to the recipients below.",),
+    "relayed": (
+        "Your message was handed on for the recipients below,",
+        "to a system that does not report whether it delivers it.",
+    ),
+}
+_GOOD = frozenset({"delivered", "relayed"})
+
+_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}\Z")
 _NOT_TEXT = re.compile(r"[^\x20-\x7e]")
 _NOT_PRINTABLE = re.compile(rb"[^\t\x20-\x7e]")
 
@@ -49,8 +73,10 @@ class Failed:
 class Account:
     """What one report is about.
 
-    ``action``: failed or delayed.  ``to``: the report's recipient.  ``original`` the header section of the message
-    (CRLF or LF lines; no body), ``id`` the report's own queue id, ``about`` the original's.
+    ``action``: failed, delayed, delivered or relayed.  ``to``: the report's recipient.  ``original`` the header section
+    of the message (CRLF or LF lines; no body), or with ``whole`` all of it: lines of text, none over 998 octets.
+    ``id`` is the report's own queue id, ``about`` the original's; ``envid`` its ENVID, in xtext; ``by_at`` when it
+    should have been delivered, 0 for no such wish.
     """
 
     id: int
@@ -64,6 +90,8 @@ class Account:
     recipients: tuple[Failed, ...]
     original: bytes = b""
     envid: str = ""
+    whole: bool = False
+    by_at: int = 0
 
 
 def ascii_text(text: str, limit: int = MAX_WORDS) -> str:
@@ -78,11 +106,20 @@ def _as_number(match: re.Match[str]) -> str:
 
 def build(account: Account) -> bytes:
     """Return the report as content: header section and body."""
-    original = header_section(account.original)
+    whole = account.whole
+    original = account.original if whole else header_section(account.original)
     stem = f"={show_id(account.id)}={show_id(account.about)}="
     boundary = next(b for b in (f"{stem}{n}" for n in count(1)) if b.encode("ascii") not in original)
+    eight_bit = ["Content-Transfer-Encoding: 8bit"] if not original.isascii() else []
+    returned = ["Content-Type: message/rfc822", *eight_bit, "Content-Description: Message"]
+    if not whole:
+        returned = [
+            "Content-Type: text/rfc822-headers; charset=us-ascii",
+            "Content-Description: Header section of the message",
+        ]
     lines = [
         *_header(account, boundary),
+        *eight_bit,
         "",
         "This is a report in parts, made for people and for programs.",
         f"--{boundary}",
@@ -98,24 +135,19 @@ def build(account: Account) -> bytes:
         *_for_programs(account),
         "",
         f"--{boundary}",
-        "Content-Type: text/rfc822-headers; charset=us-ascii",
-        "Content-Description: Header section of the message",
+        *returned,
         "",
         "",
     ]
-    return "\r\n".join(lines).encode("ascii") + original + f"\r\n--{boundary}--\r\n".encode("ascii")
+    return "\r\n".join(lines).encode("utf-8", "replace") + original + f"\r\n--{boundary}--\r\n".encode("ascii")
 
 
 def _header(account: Account, boundary: str) -> list[str]:
-    subject = {
-        "failed": "Undelivered mail returned to its sender",
-        "delayed": "Delayed mail (it is still being tried)",
-    }[account.action]
     host = ascii_text(account.hostname, 255)
     return [
         f"From: Mail Delivery System <MAILER-DAEMON@{host}>",
-        f"To: <{ascii_text(account.to, 400)}>",
-        f"Subject: {subject}",
+        f"To: <{escape(account.to, 400)}>",
+        f"Subject: {SUBJECTS[account.action]}",
         f"Date: {date_time(account.now // 1000)}",
         f"Message-ID: <{show_id(account.id)}@{host}>",
         "Auto-Submitted: auto-replied",
@@ -127,16 +159,7 @@ def _header(account: Account, boundary: str) -> list[str]:
 def _for_people(account: Account) -> list[str]:
     host = ascii_text(account.hostname, 255)
     lines = [f"This is the mail system of {host}.", ""]
-    if account.action == "failed":
-        lines += [
-            "Your message could not be delivered to the recipients below.",
-            "It will not be tried again.",
-        ]
-    else:
-        lines += [
-            "Your message could not yet be delivered to the recipients below.",
-            "You need not send it again: it will be tried until it is delivered or its time is over.",
-        ]
+    lines += _SENTENCES[account.action]
     lines += ["", f"Queue id: {show_id(account.about)}", f"Arrived: {date_time(account.arrived // 1000)}", ""]
     for one in account.recipients[:MAX_RECIPIENTS]:
         lines += [f"<{ascii_text(one.rcpt, 400)}>:", f"    {_said(one)}"]
@@ -165,14 +188,16 @@ def _reply(one: Failed, words: str) -> str:
 def _for_programs(account: Account) -> list[str]:
     lines = [f"Reporting-MTA: dns; {ascii_text(account.hostname, 255)}"]
     if account.envid:
-        lines.append(f"Original-Envelope-Id: {ascii_text(account.envid, 100)}")
+        lines.append(f"Original-Envelope-Id: {ascii_text(from_xtext(account.envid) or account.envid, 100)}")
     lines.append(f"Arrival-Date: {date_time(account.arrived // 1000)}")
+    if account.by_at:
+        lines.append(f"Deliver-By-Date: {date_time(account.by_at // 1000)}")
     for one in account.recipients[:MAX_RECIPIENTS]:
         lines.append("")
         if one.orcpt:
-            lines.append(f"Original-Recipient: {ascii_text(one.orcpt, 500)}")
+            lines.append(f"Original-Recipient: {_original_recipient(one.orcpt)}")
         lines += [
-            f"Final-Recipient: rfc822; {ascii_text(one.rcpt, 400)}",
+            f"Final-Recipient: {_typed(one.rcpt)}",
             f"Action: {account.action}",
             f"Status: {_status(account.action, one.status)}",
         ]
@@ -189,10 +214,25 @@ def _for_programs(account: Account) -> list[str]:
     return lines
 
 
+def _typed(rcpt: str) -> str:
+    """Return an address with its type; what is beyond ASCII is written as RFC 6533 3 has it in 7-bit reports."""
+    if rcpt.isascii():
+        return f"rfc822; {ascii_text(rcpt, 400)}"
+    return "utf-8; " + _NOT_TEXT.sub(lambda match: f"\\x{{{ord(match[0]):X}}}", escape(rcpt, 250))[:900]
+
+
+def _original_recipient(orcpt: str) -> str:
+    kind, _, address = orcpt.partition(";")
+    if kind.lower() == "utf-8":
+        return _typed(address) if not address.isascii() else f"utf-8; {ascii_text(address, 500)}"
+    return f"{ascii_text(kind, 40)};{ascii_text(from_xtext(address) or address, 500)}"
+
+
 def _status(action: str, status: str) -> str:
-    """Return the status to report: failed may be 4 (given up, RFC 3464 2.3.4) or 5, delayed is always 4."""
-    if not _STATUS.match(status):
-        return "5.0.0" if action == "failed" else "4.0.0"
+    """Return the status to report: failed may be 4 (given up, RFC 3464 2.3.4) or 5, delayed is always 4, else 2."""
+    digit = {"failed": "5", "delayed": "4"}.get(action, "2")
+    if not _STATUS.match(status) or (action in _GOOD) != (status[0] == "2"):
+        return f"{digit}.0.0"
     return "4" + status[1:] if action == "delayed" else status
 
 

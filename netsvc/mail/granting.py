@@ -15,6 +15,7 @@ from netsvc.mail.message import (
     FLAG_BINARY,
     FLAG_BY_RETURN,
     FLAG_BY_TRACE,
+    FLAG_LATER,
     FLAG_TLS,
     FLAG_UTF8,
     Hop,
@@ -46,6 +47,7 @@ def flags(envelope: Envelope) -> int:
         (wishes.requiretls, FLAG_TLS),
         (wishes.by_return, FLAG_BY_RETURN),
         (wishes.by_trace, FLAG_BY_TRACE),
+        (wishes.hold_for or wishes.hold_until, FLAG_LATER),
     ):
         if wished:
             value |= flag
