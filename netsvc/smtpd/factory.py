@@ -133,8 +133,10 @@ class SmtpFactory:
         """Return what a client at ``host`` is offered."""
         return self._stand_in_terms if self.settings.xclient_from and host in self._stand_ins else self.terms
 
-    def turn_away(self, rule: DoorRule, host: str) -> IProtocol:
-        """Return who tells a client at ``host`` that an operator keeps it out."""
+    def turn_away(self, rule: DoorRule, host: str) -> IProtocol | None:
+        """Return who tells a client at ``host`` that an operator keeps it out; None where only TLS is spoken."""
+        if self.settings.tls == "implicit":
+            return None
         if rule.kind == "pause":
             return Refusal(bytes(r.PAUSED.fill(hostname=self.settings.hostname)))
         reply = r.BLOCKED_FOR_NOW if rule.until else r.BLOCKED
