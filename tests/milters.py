@@ -22,6 +22,7 @@ class Milter:
     def __init__(self, plan=None, *, path=None, steps=0, actions=0x1FF, version=6):
         self.plan = plan or {}
         self.terms = struct.pack("!III", version, actions, steps)
+        self.first = b"O"
         self.told = []
         self.connections = 0
         self.offers = []
@@ -57,14 +58,15 @@ class Milter:
                     letter, data = self._packet(client)
                     if letter == b"O":
                         self.offers.append(struct.unpack("!III", data))
-                        client.sendall(packet(b"O", self.terms))
+                        client.sendall(packet(self.first, self.terms if self.first == b"O" else b""))
                         continue
-                    if letter in (b"C", b"K", b"Q") or message is None:
-                        message = None if letter in (b"K", b"Q") else []
-                        if letter == b"Q":
-                            return
-                        if message is None:
-                            continue
+                    if letter == b"Q":
+                        return
+                    if letter == b"K":
+                        message = None
+                        continue
+                    if message is None:
+                        message = []
                         self.told.append(message)
                     message.append((letter, data))
                     if letter == b"D" or letter == b"A":

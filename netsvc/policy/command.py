@@ -97,13 +97,14 @@ class CommandHook:
         )
         self._running.add(child)
         ended: Deferred[Ended] = Deferred(lambda _: child.kill())
-        self._threads(child.run, self._message(envelope)).chainDeferred(ended)
-        ended.addBoth(self._over, child)
-        return ended.addCallback(_verdict)
 
-    def _over(self, result: Any, child: Child) -> Any:
-        self._running.discard(child)
-        return result
+        def over(result: Any) -> None:
+            self._running.discard(child)
+            if not ended.called:  # it was cancelled else, and its program killed
+                ended.callback(result)
+
+        self._threads(child.run, self._message(envelope)).addBoth(over)
+        return ended.addCallback(_verdict)
 
     def stop(self) -> None:
         """Kill what runs: the service ends."""

@@ -174,10 +174,10 @@ class DmarcCheck:
         """Whether there is an A, AAAA or MX record (RFC 9989 3.2.13)."""
         for look in (self._names.a, self._names.aaaa, self._names.mx):
             try:
-                if await look(domain):
-                    return True
+                await look(domain)
             except NameNotFoundError:
                 continue
+            return True
         return False
 
 

@@ -226,7 +226,7 @@ def _signature_words(result: DkimResult) -> tuple[tuple[str, str], ...]:
 
 
 def _signature_why(result: DkimResult) -> str:
-    return f"{result.why} (test mode)".strip() if result.testing else result.why
+    return f"{result.why}, a key for tests".removeprefix(", ") if result.testing else result.why
 
 
 def _dmarc_finding(result: DmarcResult) -> Finding:

@@ -155,7 +155,7 @@ def _change(letter: bytes, data: bytes) -> Change:
 def _strings(data: bytes, count: int) -> list[bytes]:
     """Return the first ``count`` strings of ``data``, each ended by NUL."""
     parts = data.split(b"\0", count)
-    if len(parts) < count + (data[-1:] == b"\0"):
+    if len(parts) <= count:
         raise MilterError("a string is missing")
     return parts[:count]
 

@@ -111,7 +111,8 @@ class MilterConnection(Protocol):
         self.lose(MilterError(f"no answer within {self._timeout:g} s"))
 
     def lose(self, why: Exception | None = None) -> None:
-        """Cut it, whatever the filter is doing."""
+        """Cut it, whatever the filter is doing; what it said and nobody has heard is dropped."""
+        self._events.clear()
         self._end(why or MilterError("given up"))
         transport: Any = self.transport
         if transport is not None:
