@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 PAUSE_S: Final = 1.0
 TELL_S: Final = 60.0
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+OUTPUT: Final = 64 << 10
+"""Octets of replies the kernel keeps for a client that does not read them; it counts them twice, with its own."""
 SPARES: Final = 4
 """Descriptors a door for operators keeps."""
 
@@ -102,3 +106,11 @@ def be_patient(port: Any, name: str, logbook: Logbook, clock: Any, *, spares: in
     """Have ``port`` pause where it could only try again and again; other things than Twisted's ports are left alone."""
     if getattr(port, "socket", None) is not None:
         port.socket = PatientSocket(port, name, logbook, clock, spares)
+
+
+def limit_output(port: Any) -> None:
+    """Have the kernel keep little for clients of ``port`` that read nothing: accepted connections inherit it."""
+    listening = getattr(port, "socket", None)
+    if listening is not None:
+        with suppress(OSError):
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, OUTPUT)

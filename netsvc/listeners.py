@@ -18,7 +18,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
-from netsvc.accepting import SPARES, be_patient
+from netsvc.accepting import SPARES, be_patient, limit_output
 from netsvc.config.endpoint import split_endpoint
 from netsvc.config.listener import CLEARTEXT
 
@@ -155,7 +155,10 @@ class Listener(Service):
         if isinstance(results[0], BaseException):
             raise ListenerError(self._explain(results[0])) from results[0]
         port = self._port = results[0]
-        spares = 0 if self.config.protocol == "smtp" else SPARES
+        spares = SPARES
+        if self.config.protocol == "smtp":
+            spares = 0
+            limit_output(port)
         be_patient(port, self.config.name, self._logbook, self._reactor, spares=spares)
         pause = getattr(port, "stopReading", None)
         if pause is not None:

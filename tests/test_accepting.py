@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from netsvc.accepting import PAUSE_S, TELL_S, PatientSocket, be_patient
+from netsvc.accepting import OUTPUT, PAUSE_S, TELL_S, PatientSocket, be_patient, limit_output
 from tests.fakes import FakeLogbook
 
 
@@ -146,6 +146,16 @@ def test_nothing_is_kept_for_a_port_that_is_closed(logbook, clock):
 def test_other_things_are_left_alone(logbook, clock):
     thing = object()
     be_patient(thing, "x", logbook, clock)
+    limit_output(thing)
+
+
+def test_accepted_connections_inherit_the_limit_of_output():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        limit_output(Port(listening))
+        with socket.create_connection(listening.getsockname()):
+            client, _ = listening.accept()
+            with client:
+                assert client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * OUTPUT
 
 
 def test_a_real_socket_stays_one(logbook, clock):

@@ -42,6 +42,9 @@ LEAST_RATE = 500
 STRESS_SECONDS = 10.0
 """What a deadline is cut to while there are too many sessions."""
 
+CONTENT = frozenset({State.DATA, State.CHUNKS})
+"""States in which content comes in."""
+
 ORDINARY_ENDS = frozenset({"quit", "closed", "shutdown", NOT_SHAKEN})
 """Ends that are logged only for whoever looks for a fault."""
 
@@ -61,6 +64,7 @@ class SmtpConnection:
         "_facts",
         "_half_closed",
         "_handshaking",
+        "_in_crowd",
         "_octets",
         "_outlet",
         "_parting",
@@ -83,6 +87,7 @@ class SmtpConnection:
         self._factory = factory
         self._parting: tuple[Reply, str] | None = None  # the end that waits for a commit
         self._paused = False  # the transport reads nothing
+        self._in_crowd = False  # others go first
         self._handshaking = False  # TLS has begun and does not stand yet
         self._draining = False  # the service stops: no further transaction
         self._half_closed = False  # the client sends no more
@@ -167,11 +172,12 @@ class SmtpConnection:
         length = len(data)
         self._entry.octets += length
         self._octets += length
-        if length == FileDescriptor.bufferSize and isinstance(self._transport, FileDescriptor):
-            self._transport.bufferSize = WIDE_READ  # there is more: take it in fewer turns of the reactor
         dialogue = self._dialogue
+        wide = length == FileDescriptor.bufferSize and dialogue.session.state in CONTENT
+        if wide and isinstance(self._transport, FileDescriptor):
+            self._transport.bufferSize = WIDE_READ  # there is more: take it in fewer turns of the reactor
         dialogue.session.receive_data(data)
-        if not (dialogue.awaiting or self._outlet.full):
+        if not (dialogue.awaiting or self._outlet.full or self._in_crowd):
             self._pump()
         elif not self._paused:
             self._paused = True
@@ -247,9 +253,9 @@ class SmtpConnection:
             self._fail_handshake("timeout")
             self.drop()
             return
-        if self._dialogue.awaiting:
+        if self._dialogue.awaiting or self._in_crowd:
             return
-        if self._dialogue.session.state is State.DATA and self._octets >= LEAST_RATE * late and not self._outlet.full:
+        if self._dialogue.session.state in CONTENT and self._octets >= LEAST_RATE * late and not self._outlet.full:
             self._rearm(self._factory.settings.data_timeout)
             return
         if self._closed or self._outlet.full:
@@ -288,13 +294,15 @@ class SmtpConnection:
         if moved:
             entry.commands = session.commands
             settings = self._factory.settings
-            self._rearm(settings.data_timeout if session.state is State.DATA else settings.command_timeout)
+            self._rearm(settings.data_timeout if session.state in CONTENT else settings.command_timeout)
         if dialogue.over:
             self._close()
         elif dialogue.awaiting:
             if dialogue.upgrading and not self._handshaking:
                 self._begin_tls()
             return
+        elif dialogue.crowding:
+            self._join_crowd()
         elif self._draining and session.state not in UNDER_WAY:
             self._dismiss(r.SHUTTING_DOWN, "shutdown")
         elif self._half_closed and not self._outlet.full:
@@ -304,12 +312,26 @@ class SmtpConnection:
     def _go_on(self) -> None:
         """Go on after an answer, or when replies have left."""
         dialogue, outlet = self._dialogue, self._outlet
-        if self._closed or dialogue.awaiting or outlet.full:
+        if self._closed or dialogue.awaiting or outlet.full or self._in_crowd:
             return
         self._pump()
-        if self._paused and not (dialogue.awaiting or outlet.full):
+        if self._paused and not (dialogue.awaiting or outlet.full or self._in_crowd):
             self._paused = False
             self._transport.resumeProducing()
+
+    def _join_crowd(self) -> None:
+        """Wait for a turn among those who have sent many commands at once; nothing is read meanwhile."""
+        if not self._in_crowd:
+            self._in_crowd = True
+            self._factory.crowd.join(self)
+        if not self._paused:
+            self._paused = True
+            self._transport.pauseProducing()
+
+    def take_turn(self) -> None:
+        """Go on where there was too much for one go; the crowd calls it."""
+        self._in_crowd = False
+        self._go_on()
 
     def _rearm(self, seconds: float) -> None:
         self._since = self._factory.clock.seconds()

@@ -52,13 +52,16 @@ if TYPE_CHECKING:
     from netsvc.smtpd.guard import Guard
     from netsvc.smtpd.outlet import Outlet
 
+BURST = 50
+"""Commands understood in one go: who sends more at once lets others go first."""
+
 
 class Dialogue:
     """A session and the service that answers it.
 
-    ``session`` is the ServerSession; ``awaiting``: a Deferred of the service has not fired; ``over``: the session has
-    ended, for the reason ``why``; ``upgrading``: TLS is to begin.  ``answered`` is called when what was awaited has
-    come.
+    ``session`` is the ServerSession; ``awaiting``: a Deferred of the service has not fired; ``crowding``: more
+    waits than is understood in one go; ``over``: the session has ended, for the reason ``why``; ``upgrading``: TLS
+    is to begin. ``answered`` is called when what was awaited has come.
     """
 
     __slots__ = (
@@ -74,6 +77,7 @@ class Dialogue:
         "_running",
         "_service",
         "awaiting",
+        "crowding",
         "over",
         "session",
         "upgrading",
@@ -98,6 +102,7 @@ class Dialogue:
         self._logins: Logins | None = None
         self.upgrading = False
         self.awaiting = False
+        self.crowding = False
         self.over = False
         self.why = "closed"
         self._service = service
@@ -153,7 +158,11 @@ class Dialogue:
         self._running = True
         commands = session.commands
         moved, self._moved = self._moved, False
+        self.crowding = False
         while not self.awaiting:
+            if session.commands - commands >= BURST:
+                self.crowding = True
+                break
             event = session.next_event()
             kind = type(event)
             if kind is not Pause:

@@ -19,6 +19,7 @@ from netsvc.mail import reply as r
 from netsvc.mail.reply import SHUTTING_DOWN, TOO_BUSY, TOO_MANY_CONNECTIONS
 from netsvc.networks import Networks
 from netsvc.smtpd.connection import STRESS_SECONDS, SmtpConnection
+from netsvc.smtpd.crowd import Crowd
 from netsvc.smtpd.guard import Guard
 from netsvc.smtpd.proxied import Client, ProxiedConnection, peer_of
 from netsvc.smtpd.slots import Slots, descriptor_cap
@@ -89,6 +90,7 @@ class SmtpFactory:
         self.guard = Guard(settings, locks) if guarded and locks is not None else None
         self.slots: ISlots = Slots(descriptor_cap(), logbook) if slots is None else slots
         self.slots.watch(self._hurry)
+        self.crowd = Crowd(reactor)
         self.connections: set[SmtpConnection | ProxiedConnection] = set()
         self._cap = settings.max_connections
         self._submission = settings.service == "submission"
