@@ -176,8 +176,9 @@ class SocketTests(TestCase):
         while not connection._paused:
             await deferLater(reactor, 0.001, lambda: None)
         connection.kick()
+        self.service.commit_result.callback(5)
         await client.lost
-        self.assertIn(b"421 4.3.2", client.data)
+        self.assertIn(b" queued\r\n421 4.3.2", client.data)
         while self.factory.connections:
             await deferLater(reactor, 0.001, lambda: None)
 
