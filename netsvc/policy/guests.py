@@ -82,6 +82,7 @@ class Remembered(Generic[K, V]):
         self._limit = limit
         self._known: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._waiting: dict[K, list[Deferred[V]]] = {}
+        self._round = 0  # how often all was forgotten
 
     def get(self, key: K) -> Deferred[V]:
         """Return the answer -> Deferred, fired already where it is known.  Cancelling it leaves others alone."""
@@ -97,7 +98,7 @@ class Remembered(Generic[K, V]):
         asked: Deferred[V] = Deferred(waiting.remove)
         waiting.append(asked)
         if first:
-            Deferred.fromCoroutine(self._find(key)).addBoth(self._found, key)
+            Deferred.fromCoroutine(self._find(key)).addBoth(self._found, key, self._round)
         return asked
 
     def ahead(self, key: K) -> None:
@@ -107,9 +108,10 @@ class Remembered(Generic[K, V]):
     def forget(self) -> None:
         """Forget what is known: it was found by other settings."""
         self._known.clear()
+        self._round += 1
 
-    def _found(self, answer: V | Failure, key: K) -> None:
-        if not isinstance(answer, Failure):
+    def _found(self, answer: V | Failure, key: K, begun: int) -> None:
+        if not isinstance(answer, Failure) and begun == self._round:
             self._known[key] = (self._clock.seconds() + self._seconds, answer)
             while len(self._known) > self._limit:
                 self._known.popitem(last=False)

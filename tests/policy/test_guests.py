@@ -46,4 +46,9 @@ class Remembering(SynchronousTestCase):
         self.assertNoResult(self.known.get(0))
         assert self.successResultOf(self.known.get(2)) == 2
         self.known.forget()
-        self.assertNoResult(self.known.get(2))
+        asked = self.known.get(2)
+        self.assertNoResult(asked)
+        self.known.forget()
+        self.looked[-1][1].callback(2)
+        assert self.successResultOf(asked) == 2
+        self.assertNoResult(self.known.get(2))  # what was being looked up then is told, and not kept
