@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from netsvc.smtpd.connection import SmtpConnection
 
-TURN_S = 0.005
+TURN_S = 0.002
 
 
 class Crowd:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from netsvc.smtpd.guard import Guard
     from netsvc.smtpd.outlet import Outlet
 
-BURST = 50
+BURST = 25
 """Commands understood in one go: who sends more at once lets others go first."""
 
 
