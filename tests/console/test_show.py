@@ -343,7 +343,7 @@ def test_version_schema_and_other_words(desk):
 
 def test_help(desk):
     assert "Looking" in desk.type("help")
-    assert desk.type("help | match hold | count") == "2\n"
+    assert desk.type("help | match hold | count") == "3\n"
     assert desk.type("help hold").startswith("hold ID")
     assert "More: show queue summary" in desk.type("help show queue")
     assert "domain delete" in desk.type("help domain")

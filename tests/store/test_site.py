@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
 from netsvc.interfaces import ISite
-from netsvc.mail.address import Address
+from netsvc.mail.address import Address, parse_address
 from netsvc.records import StoreError, StoreUnavailableError
 from netsvc.settings import DeliverySettings, SiteSettings
 from netsvc.store import site as site_module
@@ -93,6 +93,12 @@ def test_a_site_without_domains_only_relays(site, house):
         SiteSettings(domains=("example.org",), mailboxes=("a@example.org", "A@example.org")),
         SiteSettings(domains=("example.org",), aliases={"a@example.net": ("b@example.org",)}),
         SiteSettings(domains=("example.org",), aliases={"a@example.org": ("b",)}),
+        SiteSettings(
+            domains=("example.org",), aliases={"a@example.org": ("b@example.org",), "b@example.org": ("a@example.org",)}
+        ),
+        SiteSettings(domains=("example.org",), domain_aliases={"other.example": "example.net"}),
+        SiteSettings(domains=("example.org",), catchalls={"example.org": "a@example.org"}),
+        SiteSettings(domains=("example.org",), mailbox_quotas={"a@example.org": (1, 1)}),
     ],
 )
 def test_a_seed_that_contradicts_itself_leaves_nothing(site, house, seed):
@@ -210,3 +216,36 @@ def test_policies_are_written_as_they_are_read():
     body = tomllib.loads(sitetoml.to_toml(settings))["site"]["policies"]
     assert body == {"dnsbl": {**policies["dnsbl"], "lists": ["a.example", "b.example"]}}
     assert sitetoml.from_json(sitetoml.to_json(settings), {}) == settings
+
+
+def test_recipients_of_a_seed_are_there_and_come_out_again(site, house):
+    seed = SiteSettings(
+        domains=("example.org",),
+        mailboxes=("alice@example.org", "bob@example.org", "postmaster@example.org"),
+        aliases={"info@example.org": ("alice@other.example",)},
+        domain_aliases={"other.example": "example.org"},
+        catchalls={"example.org": "bob@example.org"},
+        mailbox_quotas={"Bob@example.org": (5, 0)},
+        quota=(1000, 10),
+        subaddress="-",
+    )
+    assert house.run(site.seed(seed)) is True
+    assert (site.current.quota, site.current.subaddress, site.current.catchalls) == ((1000, 10), "-", {})
+    boxes = {row["address"]: (row["quota"], row["quota_messages"]) for row in house.run(house.store.mail.mailboxes())}
+    assert boxes == {
+        "alice@example.org": (1000, 10),
+        "bob@example.org": (5, 0),
+        "postmaster@example.org": (0, 0),
+    }
+    for text, end in (
+        ("info-x@other.example", "alice"),
+        ("nobody@example.org", "bob"),
+        ("abuse@other.example", "postmaster"),
+    ):
+        found = house.run(house.store.directory.resolve(parse_address(text)))
+        assert [ref.address for ref in found.mailboxes] == [f"{end}@example.org"]
+    exported = tomllib.loads(house.run(site.export()))["site"]
+    assert exported["domain_aliases"] == {"other.example": "example.org"}
+    assert exported["catchalls"] == {"example.org": "bob@example.org"}
+    assert exported["quotas"] == {"bytes": 1000, "messages": 10, "mailboxes": {"bob@example.org": {"bytes": 5}}}
+    assert exported["subaddress"] == "-"
