@@ -160,7 +160,8 @@ class Submission:
         self._check_header()
         service = self._service
         envelope = replace(self._envelope, content=Content(self.id, self._body, self._scan.header))
-        verdict = await service.policies.ask("content", envelope)
+        asked = service.policies.ask("content", envelope)
+        verdict = await asked if isinstance(asked, Deferred) else asked
         if verdict.action in {"reject", "defer"}:
             raise ReplyError(service.refused(verdict, "content", envelope), f"{verdict.by}: {verdict.why}")
         if self._state != "screened":
@@ -198,7 +199,7 @@ class Submission:
             self.abort()
             raise
         self._state = "committed"
-        stored = self._service.spool.accept(message, self._body, deliveries, local)
+        stored = self._service.spool.accept(message, self._body, deliveries, local, self._refusals)
         return stored.addCallbacks(self._accepted, self._not_stored, callbackArgs=(message,))
 
     def _not_stored(self, failure: Failure) -> Failure:

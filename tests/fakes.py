@@ -102,7 +102,7 @@ class FakeSpool:
         self.bodies.append(body)
         return body
 
-    def accept(self, message, body, deliveries, local):
+    def accept(self, message, body, deliveries, local, refusals=None):
         if self.accept_error is not None:
             return fail(self.accept_error)
         self.accepted.append((message, body, list(deliveries), list(local)))

@@ -127,7 +127,8 @@ class Attempts:
 
         Who wants to hear of the delivery itself is not to miss that: such a one waits.
         """
-        done, rest = [], []
+        done: list[tuple[Leased, Outcome]] = []
+        rest: list[tuple[Leased, Outcome]] = []
         for row, out in zip(rows, outcomes, strict=True):
             (done if out.result is Result.DELIVERED and not asks(row, out) else rest).append((row, out))
         if done:

@@ -78,6 +78,13 @@ class SmtpMaker:
             high=100_000,
             help="recipients of one transaction; 100 at least (RFC 5321 4.5.3.1.8)",
         ),
+        Setting(
+            "max_messages",
+            "int",
+            0,
+            high=1_000_000,
+            help="messages of one session, told to clients (RFC 9422); 0: no limit",
+        ),
         Setting("max_errors", "int", 20, low=1, high=1000, help="refused commands after which a session is ended"),
         Setting(
             "max_connections",
