@@ -5,6 +5,7 @@ It listens on loopback or on a unix socket, answers by plan and keeps what it wa
 returns one.  What is not planned is answered with ``c``.
 """
 
+import contextlib
 import socket
 import struct
 import threading
@@ -31,7 +32,7 @@ class Milter:
         self._socket = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
         self._socket.bind(str(path) if path else ("127.0.0.1", 0))
         self._socket.listen(50)
-        self.at = f"unix:{path}" if path else "tcp:127.0.0.1:%d" % self._socket.getsockname()[1]
+        self.at = f"unix:{path}" if path else f"tcp:127.0.0.1:{self._socket.getsockname()[1]}"
         self._open = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -104,14 +105,10 @@ class Milter:
 
     def close(self):
         self._closed = True
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
         for client in self._open:
-            try:
+            with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         self._thread.join(5)

@@ -212,7 +212,7 @@ class Case(TestCase):
         content.size += 5
         session = SessionFacts("S1", "192.0.2.1", 25, "smtp", "mx1.example.org")
         envelope = Envelope(session, Address("joe", "example.com"), (), content=content)
-        assert b"".join([piece for piece in await self.off(self.policy._message, envelope)]).endswith(MESSAGE)
+        assert b"".join(await self.off(self.policy._message, envelope)).endswith(MESSAGE)
 
     def off(self, function, *arguments):
         return self.policy._threads(lambda: list(function(*arguments)))

@@ -4,6 +4,7 @@ import os
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -181,7 +182,6 @@ def test_command(make_service, tmp_path):
 def _runs(pid):
     """Whether a process is there and no zombie: nobody may reap it here."""
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False

@@ -1,6 +1,7 @@
 """DKIM: RFC 6376, 8301, 8463.  What is verified was signed by dkimpy, or by hand where it cannot."""
 
 import base64
+import contextlib
 import functools
 import time
 
@@ -242,17 +243,13 @@ def test_rfc8463_ed25519(form):
 @given(st.binary(max_size=200))
 def test_any_signature_field(data):
     field = read_header(b"DKIM-Signature: " + data.replace(b"\r", b"").replace(b"\n", b"") + b"\r\n").fields[0]
-    try:
+    with contextlib.suppress(DkimError):
         read_signature(field, NOW)
-    except DkimError:
-        pass
 
 
 @given(st.binary(max_size=200))
 def test_any_key_record(data):
     signature = read_signature(edited(), NOW)
     for record in (data, b"p=" + base64.b64encode(data)):
-        try:
+        with contextlib.suppress(DkimError):
             read_key(record, signature)
-        except DkimError:
-            pass

@@ -1,5 +1,6 @@
 """SPF records and macros: RFC 7208 4.5, 4.6, 5, 6 and 7."""
 
+import contextlib
 import ipaddress
 
 import pytest
@@ -110,7 +111,5 @@ def test_letters_and_names():
 
 @given(st.binary(max_size=200))
 def test_whatever_it_is_it_is_read_or_refused(data):
-    try:
+    with contextlib.suppress(SpfSyntaxError):
         read_record(b"v=spf1 " + data)
-    except SpfSyntaxError:
-        pass

@@ -1,5 +1,6 @@
 """The milter protocol as bytes: every answer, every command, hostile ones, and cut anywhere."""
 
+import contextlib
 import struct
 
 import pytest
@@ -89,10 +90,8 @@ def test_any_bytes(pieces):
 
 @given(st.sampled_from("Oyhim+2-ebqcartdspf4xYZ").map(str.encode), st.binary(max_size=80))
 def test_any_packet(letter, data):
-    try:
+    with contextlib.suppress(MilterError):
         codec.read_packet(letter, data)
-    except MilterError:
-        pass
 
 
 def test_commands():
