@@ -197,3 +197,26 @@ def test_help_and_tab_know_sessions(desk):
     assert any(option.help == "a session, S12" for option in options)
     assert "[E104]" in desk.type("kick 12")
     assert "[E104]" in desk.type('kick "S12"')
+
+
+def test_many_sessions_are_looked_at_in_slices(desk, peers, monkeypatch):
+    monkeypatch.setattr("netsvc.console.verbs.connections.SLICE", 4)
+    for n in range(9):
+        Peer(desk, f"203.0.113.{n}")
+    done = []
+    desk.start("show sessions where kind=smtp-in | count").addBoth(done.append)
+    assert not done
+    for _ in range(9):
+        desk.clock.advance(0)
+    assert done == [None]
+    assert desk.screen.text.endswith("11\n")
+
+
+def test_many_sessions_are_ended_in_slices(desk, peers, monkeypatch):
+    monkeypatch.setattr("netsvc.console.verbs.connections.ENDED_AT_ONCE", 2)
+    done = []
+    desk.start("kick all", "y").addBoth(done.append)
+    assert not done
+    desk.clock.advance(0)
+    assert done == [None]
+    assert [p.reasons for p in peers] == [[""], [""], [""]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.task import deferLater
+
 from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
 from netsvc.console.livetables import KICK, SESSION, SESSION_SUMMARY, TRACE
 from netsvc.console.pending import LIFE_MS, Waiting
@@ -28,8 +30,12 @@ LARGEST = ("bytes", "cmds", "msgs", "idle", "in-state", "rcpts", "content")
 """Fields sorted by from the largest down."""
 SORTS = (*LARGEST, "since", "peer", "user", "state", "listener", "helo")
 TOP = 20
+SLICE = 500
+"""Sessions that are looked at in a turn of the reactor."""
 SHOWN_LINES = 10
 """Lines of its dialogue that are shown of a session when nothing else is asked for."""
+ENDED_AT_ONCE = 100
+"""Sessions that are ended in a turn of the reactor."""
 MOST_LINES = 2000
 NAMED = 8
 """Peers and ids that are named."""
@@ -48,22 +54,34 @@ def find_session(call: Call, text: str) -> ISessionEntry:
     return found
 
 
-def matching(call: Call, rows: Iterable[Row]) -> list[Row]:
-    """Return those of the session/1 ``rows`` that were chosen."""
+async def matching(call: Call) -> list[Row]:
+    """Return session/1 rows of the open sessions that were chosen; of many, a slice in a turn of the reactor."""
     where = call.chosen.where if call.chosen is not None and call.chosen.kind == "where" else None
-    return [row for row in rows if where is None or matches(where, "session", row, call.now_ms)]
+    sessions = call.service.sessions
+    found: list[Row] = []
+    entries = sessions.entries()
+    for at in range(0, max(len(entries), 1), SLICE):
+        if at:
+            await deferLater(call.session.clock, 0, lambda: None)
+        slice_ = entries[at : at + SLICE]
+        rows = [entry.row(call.now_ms, sessions.node) for entry in slice_] if len(entries) > SLICE else sessions.rows()
+        found += [row for row in rows if where is None or matches(where, "session", row, call.now_ms)]
+    return found
 
 
 async def show_sessions(call: Call) -> None:
     """List connections."""
-    rows = matching(call, call.service.sessions.rows())
+    rows = await matching(call)
     by = call.args.get("sort")
     if by is not None:
         key = by.replace("-", "_")
         rows.sort(key=_sort_key(key, by in LARGEST))
     limit = call.args.get("limit")
     call.total = len(rows)
-    await call.rows(rows[:limit])
+    for at, row in enumerate(rows[:limit]):
+        if at % SLICE == SLICE - 1:
+            await deferLater(call.session.clock, 0, lambda: None)
+        await call.row(row)
     if not rows:
         await call.note("No sessions match.")
     elif limit is not None and len(rows) > limit:
@@ -80,7 +98,7 @@ async def show_summary(call: Call) -> None:
     """Count sessions by something."""
     by = call.args.get("by", "peer")
     groups: dict[str, dict[str, Any]] = {}
-    for row in matching(call, call.service.sessions.rows()):
+    for row in await matching(call):
         key = row[by] or "-"
         group = groups.setdefault(
             key, {"key": key, "total": 0, "cmds": 0, "msgs": 0, "bytes": 0, "oldest": row["since"], "idle": 0}
@@ -135,7 +153,7 @@ async def kick(call: Call) -> None:
     chosen = call.chosen
     if chosen is None:
         raise CommandError("E103", "Incomplete. Expected one of: ID, where, all")
-    rows = _chosen_rows(call)
+    rows = await _chosen_rows(call)
     if call.args.get("dry-run"):
         call.expects(len(rows))
         token = _keep(call, rows) if call.machine and rows else None
@@ -150,17 +168,22 @@ async def kick(call: Call) -> None:
     await _end(call, [row["id"] for row in rows], call.args.get("reason", ""), chosen.text)
 
 
-def _chosen_rows(call: Call) -> list[Row]:
+async def _chosen_rows(call: Call) -> list[Row]:
     """Return the sessions chosen; the operator's own only where it is named."""
     assert call.chosen is not None
-    rows = call.service.sessions.rows()
     if call.chosen.kind != "ids":
-        return [row for row in matching(call, rows) if row["id"] != call.session.id]
-    known = {row["id"]: row for row in rows}
+        return [row for row in await matching(call) if row["id"] != call.session.id]
+    sessions = call.service.sessions
     wanted = list(dict.fromkeys(text.upper() for text, _ in call.chosen.ids))
+    found = {name: sessions.find(name) for name in wanted}
+    known = {
+        name: entry.row(call.now_ms, sessions.node)
+        for name, entry in found.items()
+        if entry is not None and entry.kick is not None
+    }
     gone = [name for name in wanted if name not in known]
     if gone:
-        ended = call.service.sessions.find(gone[0]) is not None
+        ended = found[gone[0]] is not None
         why = "It has ended" if ended else "There is none"
         raise CommandError("E401", f"No such session {gone[0]}. {why}", call.chosen.ids[0][1], hint="show sessions")
     return [known[name] for name in wanted]
@@ -227,7 +250,7 @@ async def _end(call: Call, names: Sequence[str], reason: str, described: str) ->
     """End the sessions called ``names`` and say what came of it."""
     told = f'reason "{reason}"' if reason else ""
     await call.audit(described or " ".join(names), told, len(names), "begins")  # a killed process leaves a trace
-    rows = end_sessions(call, names, reason)
+    rows = await end_sessions(call, names, reason)
     ended = sum(row["result"] == "ended" for row in rows)
     later = sum(row["result"] == "later" for row in rows)
     gone = len(rows) - ended - later
@@ -240,11 +263,13 @@ async def _end(call: Call, names: Sequence[str], reason: str, described: str) ->
     await call.say(f"Ended {ended} {'session' if ended == 1 else 'sessions'}.{waits}{past}")
 
 
-def end_sessions(call: Call, names: Iterable[str], reason: str) -> list[Row]:
+async def end_sessions(call: Call, names: Iterable[str], reason: str) -> list[Row]:
     """End sessions -> rows of kick/1, one a name."""
     rows: list[Row] = []
     logbook = call.session.console.logbook
-    for name in names:
+    for at, name in enumerate(names, 1):
+        if at % ENDED_AT_ONCE == 0:
+            await deferLater(call.session.clock, 0, lambda: None)
         entry = call.service.sessions.find(name)
         end = None if entry is None else entry.kick
         result = "gone"

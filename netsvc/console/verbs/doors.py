@@ -69,10 +69,11 @@ async def block(call: Call) -> None:
         )
     name = str(network)
     await call.change(call.service.doors.block(name, call.args.get("reason", ""), call.session.operator.name, until))
-    present = [row["id"] for row in call.service.sessions.rows() if row["kind"] == "smtp-in" and _within(row, network)]
+    entries = call.service.sessions.entries()
+    present = [entry.id for entry in entries if entry.kind == "smtp-in" and _within(entry.peer, network)]
     ended = []
     if call.args.get("kick"):
-        ended = end_sessions(call, present, call.args.get("reason", ""))
+        ended = await end_sessions(call, present, call.args.get("reason", ""))
     end = "" if until else f" until you say: unblock peer {_short(network)}"
     sentence = f"{_short(network)} is blocked{lasts}{end}."
     if ended:
@@ -86,9 +87,9 @@ def _short(network: Network) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
-def _within(row: Row, network: Network) -> bool:
+def _within(peer: str, network: Network) -> bool:
     try:
-        address = ipaddress.ip_address(row["peer"])
+        address = ipaddress.ip_address(peer)
     except ValueError:
         return False
     return address in network
