@@ -68,7 +68,7 @@ def test_listed_and_unknown_clients_meet_what_the_site_turned_on(make_service, z
         550,
         b"5.7.1 Client [127.0.0.5] is listed by bl.example.net: spam seen\\x1b[31m, see https://bl.example.net/",
     )
-    (refused,) = service.events("smtp.refused")
+    refused = service.wait("smtp.refused")
     assert refused["policy"] == "dnsbl"
     assert refused["sender"] == "carol@example.net"
     assert "score 2 by bl.example.net" in refused["why"]
@@ -114,5 +114,5 @@ def test_who_talks_before_the_greeting_is_sent_away(make_service, zone):
         assert hasty.read_line().startswith(b"554 5.5.1 mx1.example.org ")
     with Smtp(service.ports["smtp"], source=FRIEND) as patient:
         assert patient.greeting.startswith("220 ")
-    (refused,) = service.events("smtp.refused")
+    refused = service.wait("smtp.refused")
     assert (refused["policy"], refused["stage"], refused["peer"]) == ("pregreet", "connect", HASTY)
