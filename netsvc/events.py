@@ -42,6 +42,7 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "store.swept": ("info", ("bodies",)),
     "store.fenced": ("warn", ("node", "epoch")),
     "store.beat_failed": ("warn", ("why",)),
+    "store.writer_died": ("warn", ("pid",)),
     "store.failed": ("error", ("what", "why")),
     "store.disk_low": ("error", ("free", "needed")),
     "store.disk_ok": ("info", ("free", "took_ms")),

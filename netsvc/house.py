@@ -168,6 +168,7 @@ async def open_house(
         node_name=config.hostname,
         version=netsvc.__version__,
         logbook=logbook,
+        aside=True,
     )
     undo.push("the store", store.close)
     audit = WholeAudit(store.audit)

@@ -63,6 +63,10 @@ class ReplyError(Exception):
         self.reply = reply
         self.cause = cause
 
+    def __reduce__(self) -> tuple[type[ReplyError], tuple[Reply, str]]:
+        """Say how to make it again: the writer process sends it through a pipe."""
+        return ReplyError, (self.reply, self.cause)
+
 
 def _row(code: int, status: str, *lines: str) -> Reply:
     return Reply(code, status, lines)

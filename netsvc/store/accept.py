@@ -15,7 +15,7 @@ from netsvc.mail.escape import escape
 from netsvc.mail.message import Hop, Kind, LocalDelivery, Message, NewDelivery, Refusals, Result, State
 from netsvc.mail.outcome import Fault, Outcome
 from netsvc.mail.reply import MAILBOX_FULL, MAILBOX_FULL_NOW, UNKNOWN_USER, Reply, ReplyError
-from netsvc.store.bodies import split
+from netsvc.store.pieces import split
 from netsvc.store.tally import Tally, lower_heads
 from netsvc.store.tx import table
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from netsvc.records import StoreError
 from netsvc.store import membership
-from netsvc.store.lanes import Batches, Unit
+from netsvc.store.batches import Batches, Unit
 from netsvc.store.membership import BEAT_MS, GRACE_MS, LEASE_MS, SELF_FENCE
 from netsvc.store.tx import SETTLE
 

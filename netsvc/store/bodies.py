@@ -13,16 +13,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from netsvc.interfaces import IBodyReader, IBodyWriter
+from netsvc.store.pieces import CHUNK, split
 from netsvc.store.tx import ACCEPT, BULK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from netsvc.store.engine import Engine
     from netsvc.store.tx import Tx
 
-CHUNK = 256 << 10
-"""Octets of one piece in the store, at most; also what a body may hold in memory before it is streamed."""
 IN_FLIGHT = 1 << 20
 """Octets on their way to the store, a writer; then the sender has to wait."""
 
@@ -55,13 +52,6 @@ def append(tx: Tx, pieces: list[Any]) -> list[Any]:
         rows.append((writer.blob_id, piece.n, data))
     tx.put_chunks(rows, later=True)
     return [None] * len(pieces)
-
-
-def split(data: bytes) -> Iterable[bytes]:
-    """Cut ``data`` into chunks."""
-    if len(data) <= CHUNK:
-        return (data,) if data else ()
-    return (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
 
 
 @implementer(IBodyWriter)

@@ -15,17 +15,22 @@ from twisted.internet.defer import Deferred
 
 from netsvc.records import StoreUnavailableError
 from netsvc.store import schema
-from netsvc.store.lanes import Batches, Lane, Outbox, Readers, Unit, fire, read_once
+from netsvc.store.batches import Batches, Unit
+from netsvc.store.lanes import Lane, Outbox, Readers, fire, read_once
 from netsvc.store.ticks import Clock, Ids
 from netsvc.store.tx import ACCEPT, BULK, SETTLE, Link, Links, Tx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from netsvc.store.writerpipe import WriterPipe
+
 __all__ = ["ACCEPT", "BULK", "SETTLE", "Engine", "Tx"]
 
 T = TypeVar("T")
 JOIN_S = 10.0
+NUDGE_S = 0.5
+"""Seconds, at least, between two times the writer's thread is woken because the writer process has written."""
 
 
 class Reactor(Protocol):
@@ -33,6 +38,10 @@ class Reactor(Protocol):
 
     def callFromThread(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:  # noqa: A002
         """Call in the reactor's thread."""
+        ...
+
+    def seconds(self) -> float:
+        """Return the time, in seconds."""
         ...
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: A002
@@ -59,6 +68,10 @@ class Engine:
         self._pending: list[Unit] = []
         self._batches: list[Batches] = []
         self._readers: Readers | None = None
+        self._pipe: WriterPipe | None = None
+        self._plain: list[Unit] = []
+        self._nudged = 0.0
+        self._writer_died: Callable[[int], None] = lambda _: None
         self._forgets: list[Callable[[], None]] = []
         self._openings: list[Callable[[Tx], object]] = []
         self._wakes: list[Callable[[], None]] = []
@@ -102,8 +115,11 @@ class Engine:
         started: Deferred[Any] = Deferred()
         threading.Thread(target=self._start, args=(started,), name="netsvc-open", daemon=True).start()
         await started
+        turns = None
+        if self._pipe is not None:
+            turns = self._pipe.attach(self._reactor, self.clock.now, self)
         for n, batches in enumerate(self._batches):
-            self._lanes.append(Lane(f"netsvc-write-{n}", batches, self.outbox))
+            self._lanes.append(Lane(f"netsvc-write-{n}", batches, self.outbox, turns))
         self._readers = Readers([self.links.reader() for _ in range(self.links.readers)], self.clock, self.outbox)
         self._readers.start()
         for lane in self._lanes:
@@ -123,6 +139,7 @@ class Engine:
         self.links.prepare(self.clock.now())
         try:
             self._batches = [Batches(self.links.writer(), self.clock) for _ in range(self.links.lanes)]
+            self._pipe = self.links.apart(lambda: self.node_id, self.new_ids)
             for batches in self._batches:
                 batches.undone = self._forgets
                 batches.link.open()
@@ -132,6 +149,8 @@ class Engine:
             for work in self._openings:
                 self._do(work)
             self._do(lambda tx: self.ids.start(self.node_id, schema.last_id(tx)))
+            if self._pipe is not None:
+                self._pipe.open()
         except BaseException:
             for batches in self._batches:
                 batches.link.close()
@@ -163,12 +182,17 @@ class Engine:
         self._closed = True
         if self._pending:
             self._hand_over()
+        self._hand_over_plain()
         if self._inline is not None:
             self._inline.link.close()
             self.links.release()
             deferred.callback(None)
             return deferred
-        threading.Thread(target=self._finish, args=(deferred,), name="netsvc-close", daemon=True).start()
+        finish = threading.Thread(target=self._finish, args=(deferred,), name="netsvc-close", daemon=True)
+        if self._pipe is None:
+            finish.start()
+        else:
+            self._pipe.finish().addCallback(lambda _: finish.start())
         return deferred
 
     def _finish(self, deferred: Deferred[None]) -> None:
@@ -180,6 +204,8 @@ class Engine:
             lane.stop()
         for lane in self._lanes:
             lane.join(JOIN_S)
+        if self._pipe is not None:
+            self._pipe.reap()
         self.links.release()
         self.outbox.post([(deferred, None)])
 
@@ -189,25 +215,36 @@ class Engine:
         Fails with what ``work`` raised (then nothing of it is kept, and its neighbours in the batch are not touched),
         or with CommitFailedError.
         """
-        return self._put(Unit(work, priority))
+        return self._put(Unit(work, priority, waiter=Deferred()))
 
-    def gather(self, work: Callable[[Tx, list[Any]], list[Any]], item: Any, priority: int = ACCEPT) -> Deferred[Any]:
+    def gather(
+        self, work: Callable[[Tx, list[Any]], list[Any]], item: Any, priority: int = ACCEPT, *, plain: bool = False
+    ) -> Deferred[Any]:
         """As ``write``, but all waiting items of one ``work`` are handed to one call of it.
 
-        It returns a result an item; a result that is an exception fails that item's Deferred alone.
+        It returns a result an item; a result that is an exception fails that item's Deferred alone.  ``plain``: the
+        item is an Incoming with a small body, which the writer process may take where there is one.
         """
-        return self._put(Unit(work, priority, item, gathered=True))
+        unit = Unit(work, priority, item, gathered=True, waiter=Deferred())
+        if plain and self._pipe is not None and self._pipe.up and not self._closed:
+            if not self._plain:
+                self._reactor.callLater(0, self._hand_over_plain)
+            self._plain.append(unit)
+            waiter: Deferred[Any] = unit.waiter
+            return waiter
+        return self._put(unit)
 
     def _put(self, unit: Unit) -> Deferred[Any]:
         if self._closed:
-            fire([(unit.deferred, StoreUnavailableError("the store is closed"))])
+            fire([(unit.waiter, StoreUnavailableError("the store is closed"))])
         elif self._inline is not None:
             fire(self._inline.run([unit]))
         else:
             if not self._pending:
                 self._reactor.callLater(0, self._hand_over)
             self._pending.append(unit)
-        return unit.deferred
+        waiter: Deferred[Any] = unit.waiter
+        return waiter
 
     def _hand_over(self) -> None:
         """Give the writers what one turn of the reactor brought, at its end: they wake once, and to a whole group.
@@ -225,20 +262,42 @@ class Engine:
             if units:
                 lane.put(units)
 
+    def _hand_over_plain(self) -> None:
+        plain, self._plain = self._plain, []
+        if self._pipe is not None and plain:
+            self._pipe.put(plain)
+
+    def elsewhere(self, units: list[Unit]) -> None:
+        """Have the writer's thread do what the writer process cannot."""
+        self._lanes[0].put(units)
+
+    def died(self, pid: int) -> None:
+        """Tell whoever wants to know that the writer process has died."""
+        self._writer_died(pid)
+
+    def noted(self, octets: int) -> None:
+        """Tell the writer's link what the writer process committed; wake its thread now and then to tidy up."""
+        self._batches[0].link.noted(octets)
+        now = self._reactor.seconds()
+        if now >= self._nudged + NUDGE_S:
+            self._nudged = now
+            self._lanes[0].put([])
+
     def read(self, work: Callable[[Tx], T]) -> Deferred[T]:
         """Run ``work`` on a reader, in one snapshot -> Deferred of what it returns.
 
         Fails with what ``work`` raised, or with StoreUnavailableError, also when it took longer than five seconds.
         """
-        unit = Unit(work, ACCEPT)
+        unit = Unit(work, ACCEPT, waiter=Deferred())
         if self._closed:
-            fire([(unit.deferred, StoreUnavailableError("the store is closed"))])
+            fire([(unit.waiter, StoreUnavailableError("the store is closed"))])
         elif self._inline_reader is not None:
-            fire([(unit.deferred, read_once(self._inline_reader, self.clock, work))])
+            fire([(unit.waiter, read_once(self._inline_reader, self.clock, work))])
         else:
             assert self._readers is not None
             self._readers.put(unit)
-        return unit.deferred
+        waiter: Deferred[T] = unit.waiter
+        return waiter
 
     def when_undone(self, forget: Callable[[], None]) -> None:
         """Have ``forget()`` called, in a storage thread, whenever a unit of work was rolled back.
@@ -246,6 +305,10 @@ class Engine:
         For caches filled within units of work.  Call it before ``open``.
         """
         self._forgets.append(forget)
+
+    def when_writer_dies(self, callback: Callable[[int], None]) -> None:
+        """Have ``callback(pid)`` called, in the reactor's thread, when the writer process has died."""
+        self._writer_died = callback
 
     def when_woken(self, callback: Callable[[], None]) -> None:
         """Have ``callback()`` called, in the reactor's thread, whenever work may have come due."""
@@ -262,8 +325,9 @@ class Engine:
             "dialect": self.dialect,
             "node": self.node_id,
             "epoch": self.epoch,
-            "commits": sum(b.commits for b in self._batches),
+            "commits": sum(b.commits for b in self._batches) + (self._pipe.batches if self._pipe is not None else 0),
             "failed_commits": sum(b.failures for b in self._batches),
             "clock_jump": self.clock.jump,
+            **({"writer": self._pipe.figures()} if self._pipe is not None else {}),
             **self.links.health(),
         }

@@ -21,7 +21,9 @@ from netsvc.store.pgtx import PgTx
 from netsvc.store.tx import Link, Tx, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from netsvc.store.writerpipe import WriterPipe
 
 PATIENCE_S = 5.0
 """How long a lost server is waited for before units of work fail."""
@@ -180,6 +182,9 @@ class PgLink:
             time.sleep(WAIT_S)
         return Verdict.BROKEN
 
+    def noted(self, octets: int) -> None:
+        """Nothing waits to be moved."""
+
     def tidy(self) -> None:
         """Nothing to do."""
 
@@ -241,6 +246,11 @@ class PgLinks:
     def reader(self) -> Link:
         """Return a link that reads."""
         return PgLink(self._url, writing=False)
+
+    def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
+        """Return None: the work is the server's."""
+        del node_id, new_ids
+        return None
 
     def release(self) -> None:
         """Nothing is locked."""

@@ -14,6 +14,7 @@ from netsvc.store import leases
 from netsvc.store.accept import Accepting, Content, Incoming
 from netsvc.store.bodies import BodyReader, BodyWriter, read_blob
 from netsvc.store.dests import Dests
+from netsvc.store.pieces import SMALL
 from netsvc.store.reasons import Reasons
 from netsvc.store.settle import Settling
 from netsvc.store.tx import SETTLE, CommitFailedError
@@ -123,7 +124,9 @@ class Spool:
         return self._accept(Incoming(message, content, deliveries, local, refusals=refusals))
 
     def _accept(self, item: Incoming) -> Deferred[int]:
-        done: Deferred[int] = self._engine.gather(self._take, item)
+        content = item.content
+        plain = content.size <= SMALL and not content.blob_id and item.refusals is None
+        done: Deferred[int] = self._engine.gather(self._take, item, plain=plain)
         done.addErrback(refused)
         if item.deliveries:
             done.addCallback(self._accepted, item)
@@ -132,7 +135,7 @@ class Spool:
     def _accepted(self, number: int, item: Incoming) -> int:
         content = item.content
         if not content.blob_id:
-            self._recent.put(number, content.pieces[0] if content.pieces else b"")
+            self._recent.put(number, b"".join(content.pieces))
         self._engine.wake()
         return number
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netsvc.patterns import compile_regex
+from netsvc.store.pieces import SMALL
 from netsvc.store.sqlitetx import FILING, IDS, SqliteTx, chunk_slices, chunk_text
 from netsvc.store.tx import FILED, Tx, Verdict
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READ_S = 5.0
-SMALL = 64 << 10
-"""Bodies up to so many octets are accepted in queue.db, by the same fsync as their rows, and moved to body.db later."""
 STAGE_BYTES = 32 << 20
 """So many octets of them may wait for a quiet moment."""
 BODY_PAGE = 32 << 10
@@ -260,10 +259,18 @@ class SqliteLink:
         self.rollback()
         return verdict
 
+    def noted(self, octets: int) -> None:
+        """Take note that another process has committed small bodies of so many octets."""
+        self.staged += octets
+        self._dirty = True
+
     def tidy(self) -> None:
         """Move some small bodies when too many wait."""
-        if self.staged > STAGE_BYTES and not self._moved:
+        if self.staged > STAGE_BYTES:
             try:
+                if self._moved:
+                    self.begin(0)
+                    self.commit()
                 self._move()
             except sqlite3.Error:  # they can stay; the next batch tells what is wrong with the disk
                 self._look_at_streams()

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from netsvc.records import StoreError
 from netsvc.store import schema
 from netsvc.store.sqlite import Connections, Fault, SqliteLink, connect_file, connect_memory
+from netsvc.store.writerpipe import WriterPipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from netsvc.store.tx import Link
@@ -31,9 +33,10 @@ class SqliteLinks:
     lanes = 1
     readers = 2
 
-    def __init__(self, folder: Path) -> None:
-        """Use ``folder``; nothing is touched yet."""
+    def __init__(self, folder: Path, *, aside: bool = False) -> None:
+        """Use ``folder``; nothing is touched yet.  ``aside``: small messages are taken by a process of their own."""
         self.folder = folder
+        self.aside = aside
         self._lock: int | None = None
         self.fault: Fault | None = None
 
@@ -136,6 +139,10 @@ class SqliteLinks:
         """Return a link that reads."""
         return SqliteLink(lambda: connect_file(self.folder, writing=False), writing=False)
 
+    def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
+        """Return the way to the writer process where there is to be one."""
+        return WriterPipe(self.folder, node_id, new_ids) if self.aside else None
+
     def release(self) -> None:
         """Give the lock back."""
         lock, self._lock = self._lock, None
@@ -193,6 +200,11 @@ class MemoryLinks:
     def reader(self) -> Link:
         """Return a link that reads."""
         return SqliteLink(lambda: self._pair, writing=False, shared=True)
+
+    def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
+        """Return None: the calling thread writes."""
+        del node_id, new_ids
+        return None
 
     def release(self) -> None:
         """Nothing is locked."""

@@ -37,16 +37,16 @@ MAX_WAIT_MS = 24 * 3_600_000
 JOIN_S = 5.0
 AUDIT_FILE = "audit.jsonl"
 """The copy of the audit trail, in the state folder."""
-WARNINGS = {"store.poison", "store.fenced", "store.beat_failed"}
+WARNINGS = {"store.poison", "store.fenced", "store.beat_failed", "store.writer_died"}
 _POSTGRES = "PostgreSQL needs psycopg, which is not installed: pip install 'netsvc[postgres]'"
 
 
-def links_for(url: str, state: Path) -> Links:
-    """Return where connections come from for a store URL.  Raises StoreError."""
+def links_for(url: str, state: Path, *, aside: bool = False) -> Links:
+    """Return where connections come from for a store URL; ``aside`` is for SqliteLinks.  Raises StoreError."""
     if url == "memory":
         return MemoryLinks()
     if url == "sqlite":
-        return SqliteLinks(state)
+        return SqliteLinks(state, aside=aside)
     if url.startswith(("postgresql://", "postgres://")):
         try:
             from netsvc.store.postgres import PgLinks  # noqa: PLC0415  psycopg is an extra
@@ -146,11 +146,13 @@ async def open_store(
     version: str,
     logbook: Logbook | None = None,
     memory: bool = False,
+    aside: bool = False,
 ) -> Store:
     """Open the store at ``url`` (``sqlite``, ``postgresql://...``, ``memory``), made when it is not there.
 
     ``state`` is the folder SQLite's files are in.  Raises StoreError, in words for the operator, with nothing
-    touched.  ``reactor`` None (memory only): the store does nothing by itself.
+    touched.  ``reactor`` None (memory only): the store does nothing by itself.  ``aside``: on SQLite small messages
+    are taken by a writer process.
     """
 
     def log(event: str, **fields: Any) -> None:
@@ -158,7 +160,8 @@ async def open_store(
             write = logbook.warn if event in WARNINGS else logbook.event
             write(event, **fields)
 
-    engine = Engine(MemoryLinks() if memory else links_for(url, Path(state)), reactor)
+    engine = Engine(MemoryLinks() if memory else links_for(url, Path(state), aside=aside), reactor)
+    engine.when_writer_dies(lambda pid: log("store.writer_died", pid=pid))
     spool = Spool(engine)
     start = Start(engine, spool, node_name, version)
     await engine.open()

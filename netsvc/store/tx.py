@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from netsvc.records import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from netsvc.store.writerpipe import WriterPipe
 
 SqlRow = tuple[Any, ...]
 
@@ -207,6 +209,10 @@ class Link(Protocol):
         """Do a little of what must not pile up, after a batch.  Never raises."""
         ...
 
+    def noted(self, octets: int) -> None:
+        """Take note that the writer process has committed small bodies of so many octets."""
+        ...
+
     def idle(self) -> bool:
         """Do a little of what is better done when nothing waits; True: there is more.  Never raises."""
         ...
@@ -233,6 +239,10 @@ class Links(Protocol):
 
     def reader(self) -> Link:
         """Return a new link for reading."""
+        ...
+
+    def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
+        """Return the way to a process that takes small messages, None where the writer's thread does."""
         ...
 
     def release(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import queue
+import socket
 import tempfile
+import threading
 import time
 import warnings
 
@@ -63,20 +65,67 @@ class Pump(Clock):
             self.wait(deferred)
         return caught.value
 
+    def adoptStreamConnection(self, fileno, family, factory):
+        """Connect a protocol of ``factory`` to a socket; a thread reads, ``wait`` makes the calls."""
+        return Stream(self, socket.fromfd(fileno, family, socket.SOCK_STREAM), factory.buildProtocol(None))
+
+
+class Stream:
+    """A transport as the store uses one, on a blocking socket."""
+
+    dataBuffer = b""
+
+    def __init__(self, pump, sock, protocol):
+        sock.setblocking(True)
+        self._pump, self._sock, self._protocol = pump, sock, protocol
+        protocol.makeConnection(self)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        with self._sock:
+            while True:
+                try:
+                    data = self._sock.recv(65536)
+                except OSError:
+                    data = b""
+                if not data:
+                    break
+                self._pump.callFromThread(self._protocol.dataReceived, data)
+        self._pump.callFromThread(self._protocol.connectionLost, None)
+
+    def writeSomeData(self, data):
+        try:
+            half = max(len(data) // 2, 1)  # a short write, as a full socket makes
+            return self._sock.send(data[:half])
+        except OSError as error:
+            return error
+
+    def write(self, data):
+        try:
+            self._sock.sendall(data)
+        except OSError:
+            return  # the reader finds out
+
+    def loseConnection(self):
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
 
 class House:
     """A store, open, and short ways to put mail in."""
 
-    def __init__(self, url, folder, *, name="node1", opened=True):
+    def __init__(self, url, folder, *, name="node1", opened=True, aside=False):
         self.pump = Pump()
-        self.url, self.folder, self.name = url, folder, name
+        self.url, self.folder, self.name, self.aside = url, folder, name, aside
         self.store = None
         if opened:
             self.open()
 
     def open(self):
         self.store = self.pump.wait(
-            open_store(self.url, self.folder, reactor=self.pump, node_name=self.name, version="1")
+            open_store(self.url, self.folder, reactor=self.pump, node_name=self.name, version="1", aside=self.aside)
         )
         return self.store
 
@@ -232,10 +281,22 @@ def pg_url(pg_server):
 @pytest.fixture(params=ENGINES)
 def house(request, tmp_path):
     """A store of each engine, as a House."""
+    yield from housed(request, tmp_path)
+
+
+def housed(request, tmp_path):
+    """A store of the engine ``request.param``; ``aside``: SQLite with its writer process."""
     url = request.getfixturevalue("pg_url") if request.param == "postgresql" else request.param
-    house = House(url, tmp_path / "state")
+    aside = url == "aside"
+    house = House("sqlite" if aside else url, tmp_path / "state", aside=aside)
     yield house
     house.close()
+
+
+@pytest.fixture(params=(*ENGINES, "aside"))
+def any_house(request, tmp_path):
+    """As ``house``, and SQLite with its writer process too."""
+    yield from housed(request, tmp_path)
 
 
 @pytest.fixture(params=ENGINES[1:])

@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred
 from netsvc.mail.ids import id_time
 from netsvc.mail.reply import ReplyError
 from netsvc.records import StoreError, StoreUnavailableError
+from netsvc.store.batches import Unit
 from netsvc.store.engine import ACCEPT, BULK, SETTLE, Engine
-from netsvc.store.lanes import BATCH, Unit, fire
+from netsvc.store.lanes import BATCH, fire
 from netsvc.store.ticks import HOUR, Clock, Ids
 from netsvc.store.tx import CommitFailedError, table
 

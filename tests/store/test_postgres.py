@@ -10,7 +10,7 @@ from netsvc.mail.reply import ReplyError
 from netsvc.records import StoreError, StoreUnavailableError
 from netsvc.store import membership, pgtx, postgres
 from netsvc.store.arrays import array
-from netsvc.store.lanes import Batches
+from netsvc.store.batches import Batches
 from netsvc.store.membership import GRACE_MS, LEASE_MS
 
 

@@ -17,6 +17,12 @@ NASTY = (
 )
 
 
+@pytest.fixture
+def house(any_house):
+    """What is promised here is promised by every engine, and with a writer process too."""
+    return any_house
+
+
 def settle(house, leased, result, reports=(), **facts):
     facts.setdefault("due_at", house.spool.now() + 60_000)
     outcomes = [Outcome(row.id, result, **facts) for row in leased]

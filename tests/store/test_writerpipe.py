@@ -1,0 +1,254 @@
+"""The writer process: mail taken by it is taken as by the thread, and its death loses nothing."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from netsvc.mail.reply import MAILBOX_FULL_NOW, ReplyError
+from netsvc.store import writerpipe, writerprocess
+from netsvc.store.pieces import SMALL
+from netsvc.store.tx import CommitFailedError
+
+
+@pytest.fixture
+def house(make_house):
+    return make_house("sqlite", aside=True)
+
+
+def pipe(house):
+    return house.engine._pipe
+
+
+def test_small_mail_is_written_by_the_process(house):
+    box = house.mailbox()
+    before = pipe(house).batches
+    number = house.accept(b"one", [house.local(box)], [house.away(2)])
+    assert pipe(house).batches == before + 1
+    assert [m["id"] for m in house.run(house.store.mail.list("bob@example.net"))] == [number]
+    assert [row.message_id for row in house.lease()] == [number]
+    assert house.read_all(house.run(house.spool.open_body(number))) == b"one"
+    house.again()
+    assert [m["id"] for m in house.run(house.store.mail.list("bob@example.net"))] == [number]
+
+
+def test_large_mail_is_not(house):
+    box = house.mailbox()
+    before = pipe(house).batches
+    house.accept(b"x" * (SMALL + 1), [house.local(box)])
+    assert pipe(house).batches == before
+
+
+def test_a_refusal_comes_back_as_it_is_and_alone(house):
+    full, box = house.mailbox("full@example.net", msgs=1), house.mailbox()
+    house.accept(b"1", [house.local(full)])
+    good = [house.accepting(b"2", [house.local(box)]) for _ in range(5)]
+    bad = house.accepting(b"3", [house.local(full)])
+    assert house.fails(bad, ReplyError).reply == MAILBOX_FULL_NOW
+    assert len({house.run(each) for each in good}) == 5
+    assert house.value("SELECT count(*) FROM mail") == 6
+
+
+def test_process_and_thread_take_turns(house):
+    box = house.mailbox()
+    waiting = []
+    for n in range(200):
+        waiting.append(house.accepting(b"%d" % n, [house.local(box)], [house.away(2)]))
+        waiting.append(house.engine.write(lambda tx: tx.execute("UPDATE dest SET max_conn = max_conn + 1")))
+        if n % 20 == 0:
+            house.pump.turn()
+    for each in waiting:
+        house.run(each)
+    assert house.value("SELECT count(*) FROM mail") == house.value("SELECT count(*) FROM message") == 200
+    assert house.counted()[0] == house.counted()[1]
+
+
+def test_a_dead_process_fails_what_it_had_and_the_thread_goes_on(house):
+    box = house.mailbox()
+    house.accept(b"1", [house.local(box)])
+    process = pipe(house)._process
+    os.kill(process.pid, signal.SIGSTOP)
+    asked = house.accepting(b"2", [house.local(box)])
+    house.pump.turn()
+    assert len(pipe(house)._asked) == 1
+    behind = pipe(house)
+    process.kill()
+    error = house.fails(asked, ReplyError)
+    assert error.reply.code == 451
+    assert isinstance(error.__cause__, CommitFailedError)
+    assert not behind.up
+    house.accept(b"3", [house.local(box)])  # by the thread
+    sizes = [row[0] for row in house.rows("SELECT size FROM blob ORDER BY id")]
+    assert sizes in ([1, 1], [1, 1, 1])
+    house.pump.advance(writerpipe.PAUSE_S)
+    while not behind.up:
+        call, args, kwargs = house.pump.foreign.get(timeout=10)
+        call(*args, **kwargs)
+    batches = behind.batches
+    house.accept(b"4", [house.local(box)])
+    assert behind.batches == batches + 1
+    assert house.engine.figures()["writer"]["deaths"] == 1
+
+
+def test_an_answer_that_makes_no_sense_is_a_death(house):
+    box = house.mailbox()
+    asked = house.accepting(b"1", [house.local(box)])
+    real = pipe(house).answered
+    pipe(house).answered = lambda data: real(b"nonsense")
+    assert house.fails(asked, ReplyError).reply.code == 451
+    assert not pipe(house).up
+
+
+def test_a_process_that_dies_before_it_has_an_order_leaves_it_to_the_thread(house):
+    box = house.mailbox()
+    asked = house.accepting(b"1", [house.local(box)])
+    with pipe(house)._turns:  # the thread's turn: the order waits
+        house.pump.turn()
+        pipe(house)._process.kill()
+        while pipe(house).up:
+            call, args, kwargs = house.pump.foreign.get(timeout=10)
+            call(*args, **kwargs)
+    house.run(asked)
+    assert house.value("SELECT count(*) FROM mail") == 1
+
+
+def test_a_process_that_cannot_be_started_again_is_tried_again(house, monkeypatch):
+    box = house.mailbox()
+    monkeypatch.setattr(writerpipe.sys, "executable", "/nonexistent/python")
+    pipe(house)._process.kill()
+    while pipe(house).up:
+        call, args, kwargs = house.pump.foreign.get(timeout=10)
+        call(*args, **kwargs)
+    house.pump.advance(writerpipe.PAUSE_S)
+    while not house.pump.getDelayedCalls():
+        call, args, kwargs = house.pump.foreign.get(timeout=10)
+        call(*args, **kwargs)
+    house.accept(b"1", [house.local(box)])
+    monkeypatch.undo()
+    house.pump.advance(writerpipe.PAUSE_S)
+    while not pipe(house).up:
+        call, args, kwargs = house.pump.foreign.get(timeout=10)
+        call(*args, **kwargs)
+
+
+def test_closing_waits_for_what_was_handed_over(house):
+    box = house.mailbox()
+    process = pipe(house)._process
+    asked = [house.accepting(b"%d" % n, [house.local(box)]) for n in range(50)]
+    house.close()
+    assert all(isinstance(each.result, int) for each in asked)
+    assert process.returncode == 0
+    house.open()
+    assert house.value("SELECT count(*) FROM mail") == 50
+
+
+def test_much_is_moved_though_the_thread_has_nothing_to_write(house, monkeypatch):
+    monkeypatch.setattr("netsvc.store.sqlite.STAGE_BYTES", 100_000)
+    box = house.mailbox()
+    for _ in range(8):
+        house.accept(b"x" * 30_000, [house.local(box)])
+        house.pump.advance(1)
+    end = time.monotonic() + 10
+    while house.value("SELECT count(*) FROM blob_new") > 6 and time.monotonic() < end:
+        house.pump.advance(1)
+    assert house.value("SELECT count(*) FROM blob_new") <= 6
+    assert house.value("SELECT count(*) FROM mail") == 8
+
+
+def test_a_process_ends_with_its_parent(tmp_path, make_house):
+    house = make_house("sqlite")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-c", writerpipe.START, str(theirs.fileno()), str(house.folder), str(Path.cwd())],
+            pass_fds=(theirs.fileno(),),
+        )
+    ours.close()
+    assert child.wait(20) == 0
+
+
+# -- the process's own words, in this process ---------------------------------
+
+
+def test_frames_in_pieces():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        frames = writerprocess.Frames(theirs.fileno())
+        writerprocess.send(ours.fileno(), b"one")
+        writerprocess.send(ours.fileno(), b"")
+        ours.send(b"\0\0")
+        assert frames.wait() == [b"one", b""]
+        ours.send(b"\0\5ab")
+        threading.Timer(0.01, ours.send, [b"cde"]).start()
+        assert frames.wait() == [b"abcde"]
+        ours.shutdown(socket.SHUT_WR)
+        with pytest.raises(EOFError):
+            frames.wait()
+
+
+def order(house, box, n):
+    items = []
+    for _ in range(n):
+        message = house.message(3)
+        content = writerprocess.Content(3, [b"abc"])
+        items.append(writerprocess.Incoming(message, content, [house.away(2)], [house.local(box)], must=False))
+    ids = house.engine.new_ids(writerprocess.need(items))
+    return writerprocess.Order(house.spool.now(), 1, ids, [writerprocess.flat(each) for each in items])
+
+
+def test_orders_that_have_come_together_are_one_batch(make_house):
+    house = make_house("sqlite")
+    box = house.mailbox()
+    ours, theirs = socket.socketpair()
+    with ours:
+        for n in (1, 2):
+            writerprocess.send(ours.fileno(), writerprocess.pickle.dumps(order(house, box, n)))
+        ours.shutdown(socket.SHUT_WR)
+        with theirs:
+            writerprocess.serve(theirs.fileno(), house.folder)
+        (answer,) = writerprocess.Frames(ours.fileno()).wait()
+    assert len(writerprocess.pickle.loads(answer)) == 3
+    assert house.value("SELECT count(*) FROM mail") == 3
+    assert house.counted()[0] == house.counted()[1]
+
+
+def test_what_cannot_travel_is_told_in_words(make_house, monkeypatch):
+    house = make_house("sqlite")
+
+    class OddError(Exception):
+        def __reduce__(self):
+            raise TypeError("not me")
+
+    writer = writerprocess.Writer(house.folder)
+    monkeypatch.setattr(writer._batches, "run", lambda units: [(unit.waiter, OddError("odd")) for unit in units])
+    data = writerprocess.pickle.dumps(order(house, 1, 1))
+    (result,) = writerprocess.pickle.loads(writer.answer([data]))
+    assert "odd" in str(result)
+    writer.close()
+
+
+def test_too_few_ids_are_a_mistake_of_ours_and_keep_nothing(make_house):
+    house = make_house("sqlite")
+    box = house.mailbox()
+    poor = order(house, box, 1)._replace(ids=[])
+    writer = writerprocess.Writer(house.folder)
+    (result,) = writerprocess.pickle.loads(writer.answer([writerprocess.pickle.dumps(poor)]))
+    writer.close()
+    assert isinstance(result, CommitFailedError)
+    assert house.value("SELECT count(*) FROM mail") == 0
+
+
+def test_main_serves_as_told(monkeypatch):
+    served = []
+    monkeypatch.setattr(writerprocess, "serve", lambda fd, folder: served.append((fd, str(folder))))
+    monkeypatch.setattr(writerprocess.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(writerprocess.os, "umask", lambda _: 0)
+    monkeypatch.setattr(writerprocess.sys, "argv", ["-c", "7", "/state"])
+    writerprocess.main()
+    assert served == [(7, "/state")]
