@@ -36,7 +36,7 @@ class FakeLogbook:
         self.records = []
 
     def _keep(level):
-        def log(self, name, **fields):
+        def log(self, name, /, **fields):
             self.records.append((level, name, fields))
 
         return log
@@ -46,7 +46,7 @@ class FakeLogbook:
     warn = _keep("warn")
     error = _keep("error")
 
-    def failure(self, name, failure, **fields):
+    def failure(self, name, failure, /, **fields):
         self.records.append(("failure", name, {"failure": failure, **fields}))
 
     def named(self, name):
