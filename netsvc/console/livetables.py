@@ -102,7 +102,7 @@ LISTENER = Table(
         C("accepted", "int", "connections taken since the start", "ACCEPTED"),
         C("refused", "int", "connections turned away since the start", "REFUSED"),
         C("tls", "text", "none, starttls or implicit", "TLS"),
-        C("until", "time", "when the pause ends", "UNTIL", show="blank"),
+        C("until", "time", "when the pause ends", "UNTIL", show="relative"),
         C("by", "text", "who paused it", "BY", show="blank"),
         C("reason", "text", "why", "REASON", show="blank", shrink=2),
         C("guarded", "bool", "whether blocks are for it: not for operators"),

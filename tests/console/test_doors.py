@@ -71,9 +71,9 @@ def test_present_sessions_go_on_unless_kick_is_said(desk):
         desk.service.sessions.open("smtp-in", peer, kick=kicked.append)
     desk.service.sessions.open("console", "192.0.2.7", kick=kicked.append)
     desk.service.sessions.open("smtp-in", "local", kick=kicked.append)
-    assert "2 of its sessions go on: kick where peer=192.0.2.0/24" in desk.type("block peer 192.0.2.0/24")
+    assert "2 sessions go on: kick where peer=192.0.2.0/24" in desk.type("block peer 192.0.2.0/24")
     assert kicked == []
-    assert "2 of its sessions ended." in desk.type("block peer 192.0.2.0/24 kick reason spam")
+    assert "2 sessions of it ended." in desk.type("block peer 192.0.2.0/24 kick reason spam")
     assert kicked == ["spam", "spam"]
     assert desk.audited()[-1][2] == 'reason "spam" kicked 2'
 
@@ -81,7 +81,7 @@ def test_present_sessions_go_on_unless_kick_is_said(desk):
 def test_a_listener_is_paused_and_resumed(desk):
     desk.service.sessions.open("smtp-in", "192.0.2.7", listener="smtp")
     out = desk.type('pause listener smtp for 30m reason "new disk"')
-    assert out == "smtp is paused for 30m. 1 sessions go on.\n"
+    assert out == "smtp is paused for 30m. 1 session goes on.\n"
     row = desk.machine("show listeners")[0]["row"]
     assert (row["name"], row["state"], row["by"], row["reason"]) == ("smtp", "paused", "op", "new disk")
     assert (row["sessions"], row["accepted"], row["refused"], row["until"]) == (1, 12, 3, "2026-11-23T14:35:12Z")

@@ -77,14 +77,22 @@ async def block(call: Call) -> None:
     end = "" if until else f" until you say: unblock peer {_short(network)}"
     sentence = f"{_short(network)} is blocked{lasts}{end}."
     if ended:
-        sentence += f" {len(ended)} of its sessions ended."
+        sentence += f" {_sessions(len(ended))} of it ended."
     elif present:
-        sentence += f" {len(present)} of its sessions go on: kick where peer={_short(network)}"
+        sentence += f" {_going(len(present))}: kick where peer={_short(network)}"
     await call.changed(name, _told(call, lasts) + (f" kicked {len(ended)}" if ended else ""), 1, sentence)
 
 
 def _short(network: Network) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def _sessions(count: int) -> str:
+    return "1 session" if count == 1 else f"{count} sessions"
+
+
+def _going(count: int) -> str:
+    return f"{_sessions(count)} {'goes' if count == 1 else 'go'} on"
 
 
 def _within(peer: str, network: Network) -> bool:
@@ -147,7 +155,7 @@ async def pause(call: Call) -> None:
         call.service.doors.pause(row["name"], call.args.get("reason", ""), call.session.operator.name, until)
     )
     end = "" if until else f" until you say: resume listener {row['name']}"
-    going = f" {row['sessions']} sessions go on." if row["sessions"] else ""
+    going = f" {_going(row['sessions'])}." if row["sessions"] else ""
     await call.changed(row["name"], _told(call, lasts), 1, f"{row['name']} is paused{lasts}{end}.{going}")
 
 
