@@ -69,7 +69,7 @@ def _choice(arg: Arg, token: Token) -> str:
 
 def _address(text: str) -> str:
     try:
-        return str(parse_address(text))
+        return str(parse_address(text, utf8=True))
     except AddressError as error:
         raise ValueError(f"an address: {error}") from None
 

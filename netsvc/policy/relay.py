@@ -92,6 +92,9 @@ class RecipientRule:
 
         def judge(found: Resolution) -> Verdict:
             if found.local:
+                boxes = found.mailboxes
+                if len(boxes) == 1 and not found.forwards and not boxes[0].limited:
+                    return _ACCEPT
                 return self._ours(found, session, envelope.size)
             if session.user or address.domain in self._relay_domains or session.peer in self._relay_from:
                 return _ACCEPT

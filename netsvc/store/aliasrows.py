@@ -145,7 +145,7 @@ def add_alias(tx: Tx, text: str, to: str, separator: str) -> None:
 def _target(tx: Tx, target: Address, source: str, separator: str) -> str:
     """Return ``target`` as it is stored for the alias ``source``.  Raises StoreError."""
     if not local_domains(tx, [target.domain]):
-        return str(target)
+        return _elsewhere(target)
     stored = target.key
     expansion = Expansion(tx, separator)
     if expansion.home(stored) == source:
@@ -156,6 +156,13 @@ def _target(tx: Tx, target: Address, source: str, separator: str) -> str:
     if path:
         raise StoreError(f"{source} would lead back to itself: {' -> '.join([source, *path])}")
     return stored
+
+
+def _elsewhere(target: Address) -> str:
+    """Return an address elsewhere as it is stored.  Raises StoreError for one that not every message can be sent to."""
+    if not target.local.isascii():
+        raise StoreError(f"{target} is not ASCII: mail without SMTPUTF8 could not be sent on to it")
+    return str(target)
 
 
 def _refuse_unknown(stored: str, found: Resolution, expansion: Expansion) -> None:
@@ -212,7 +219,7 @@ def set_catchall(tx: Tx, text: str, to: str | None, separator: str) -> None:
         return
     target = address_of(to)
     ours = bool(local_domains(tx, [target.domain]))
-    stored = target.key if ours else str(target)
+    stored = target.key if ours else _elsewhere(target)
     tx.execute("UPDATE domain SET catchall = ? WHERE name = ?", (stored, name))
     if ours:
         expansion = Expansion(tx, separator)

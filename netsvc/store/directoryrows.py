@@ -21,7 +21,7 @@ SLICE = 1_000
 def address_of(text: str) -> Address:
     """Return the address ``text`` is.  Raises StoreError."""
     try:
-        return parse_address(text.strip())
+        return parse_address(text.strip(), utf8=True)
     except AddressError as error:
         raise StoreError(f"{escape(text, 100)} is not an address: {error}") from None
 

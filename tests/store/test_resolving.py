@@ -320,6 +320,19 @@ def test_a_changed_quota_counts_at_once(desk, house):
     assert "quota" in refused(house, desk.create_mailbox("dora@example.org", 0, -1))
 
 
+def test_addresses_beyond_ascii(desk, house):
+    house.run(desk.create_mailbox("Jo\u0308rg@example.org"))
+    for text in ("jörg@example.org", "JÖRG+x@other.example"):
+        found = house.run(desk.resolve(parse_address(text, utf8=True)))
+        assert [ref.address for ref in found.mailboxes] == ["jörg@example.org"]
+    house.run(desk.add_alias("chef@example.org", "JÖRG@example.org"))
+    assert ends(house, desk, "chef@example.org") == ["jörg"]
+    assert "chef@example.org leads to jörg@example.org" in refused(house, desk.delete_mailbox("Jörg@example.org"))
+    assert "not ASCII" in refused(house, desk.add_alias("x@example.org", "ü@away.example"))
+    assert "not ASCII" in refused(house, desk.set_catchall(DOMAIN, "ü@away.example"))
+    assert "not show" in refused(house, desk.create_mailbox("a\u202eb@example.org"))
+
+
 def test_room():
     assert room(0, 0, 5, 5) == (ANY, ANY)
     assert room(10, 3, 4, 4) == (6, 0)

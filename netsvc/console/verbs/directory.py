@@ -35,7 +35,7 @@ async def show_aliases(call: Call) -> None:
     of = call.args.get("of", "")
     if of:
         try:
-            of = str(parse_address(of)) if "@" in of else parse_domain(of)
+            of = str(parse_address(of, utf8=True)) if "@" in of else parse_domain(of)
         except AddressError as error:
             raise CommandError("E202", f'"{of}" is not an address or a domain: {error}') from None
     rows = await call.store(call.service.directory.aliases(of))
