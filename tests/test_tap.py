@@ -256,6 +256,6 @@ def test_check_shows_values_as_the_node_file_has_them(config, capsys):
     assert refused("--config", config, "--check") == 0
     shown = capsys.readouterr().out
     assert "    max_message_size = 50M\n" in shown
-    assert "    data_timeout = 5m\n" in shown
+    assert "    data_timeout = 1m\n" in shown
     assert "    grace = 30s\n" in shown
     assert "    max_connections = 0\n" in shown
