@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from netsvc.console.session import Console
+from netsvc.doors import Doors
+from netsvc.logbook import Logbook
 from netsvc.mail.address import Address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
 from netsvc.mail.ids import make_id
@@ -99,6 +101,8 @@ class Site:
             sessions=Sessions("mx1", self.store.spool.now),
             hostname="mx1.example.org",
         )
+        sessions = self.service.sessions
+        self.service.doors = Doors(self.store.door_rules, sessions, "mx1", Logbook(publisher=lambda _: None), self.pump)
         makers = (limits, tarpit, recipient)
         ground = FakeGround(
             site=self.store.site,
@@ -170,17 +174,35 @@ def fill(site):
     site.fail_all()
     site.accept("ann@example.org", 0, sender="bob@example.net", box=box)
     site.pump.rightNow = site.store.spool.now() / 1000 + 0.3
+    connect(site)
     facts = SessionFacts("S9", "192.0.2.7", 1, "smtp", "mx1.example.org")
     envelope = Envelope(facts, Address("news", "shop.example"), (Recipient(Address("ann", "example.org")),))
     for stage in ("connect", "mail", "rcpt"):
         site.run(site.service.policies.ask(stage, envelope))
 
 
+def connect(site):
+    """Have two clients come in, one of them in the middle of a transaction."""
+    site.service.doors.attach(
+        SimpleNamespace(
+            name="smtp", protocol="smtp", address="127.0.0.1:25", tls="none", accepted=2, refused=0, guarded=True
+        )
+    )
+    for peer, state in (("192.0.2.7", "rcpt"), ("198.51.100.9", "idle")):
+        entry = site.service.sessions.open("smtp-in", peer, listener="smtp", port=4711, helo="c.example")
+        entry.kick = lambda reason, entry=entry: entry.close()
+        entry.keep(b"EHLO c.example", b"250 mx1.example.org\r\n")
+        entry.state = state
+    first = site.service.sessions.entries()[0]
+    first.keep(b"MAIL FROM:<ann@example.net>\r\nRCPT TO:<bob@example.org>", b"250 2.1.0 Sender ok\r\n250 2.1.5 Ok\r\n")
+    first.transaction = lambda: ("ann@example.net", ["bob@example.org"], 0)
+
+
 def normal(text):
     names = {}
     text = ID.sub(lambda m: names.setdefault(m[0], f"ID{len(names) + 1}"), text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
-    text = re.sub(r"\b\d\d:\d\d:\d\d\b", "CLOCK", text)
+    text = re.sub(r"\b\d\d:\d\d:\d\d(\.\d{3})?\b", "CLOCK", text)
     text = re.sub(r" in \d+\.\d s", " in T s", text)
     text = re.sub(r"^(limits\..*)\+\w+ ", r"\1+T ", text, flags=re.MULTILINE)  # a window ends a minute from then on
     return "\n".join(re.sub(r"  +", "  ", line.rstrip()) for line in text.split("\n"))
