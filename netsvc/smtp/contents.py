@@ -40,14 +40,11 @@ class Contents:
     state: State
     terms: Terms
 
-    def _err(self, reply: r.Reply) -> None:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # the session's
 
-    def _end(self, why: str) -> None:
-        raise NotImplementedError
-
-    def _reset(self, state: State) -> None:
-        raise NotImplementedError
+        def _err(self, reply: r.Reply) -> None: ...
+        def _end(self, why: str) -> None: ...
+        def _reset(self, state: State) -> None: ...
 
     def _next_content(self, content: ContentReceiver | Chunks) -> Event | Pause | None:
         """Return what comes of the content under way, None when a chunk has come that does not end it."""

@@ -214,3 +214,12 @@ def test_many_small_segments_behind_a_chunk():
 
 def test_the_terms_of_the_tests_have_a_limit():
     assert TERMS.max_message_size == 100_000
+
+
+def test_what_has_come_is_counted():
+    t = Talk([ENVELOPE + b"BDAT 9\r\nabc"])
+    assert t.session.content_size == 3
+    t.session.receive_data(b"defghi")
+    t.take(answer)
+    assert t.session.content_size == 0  # between chunks
+    assert Talk([bdat(b"abc")[:-1]]).session.content_size == 0  # of a chunk that is refused
