@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from netsvc.deferreds import at_once
 from netsvc.interfaces import IMailboxService
 from netsvc.mail import reply
 from netsvc.mail.envelope import Envelope, Recipient
 from netsvc.mail.marks import UNMARKED, Marks
 from netsvc.mail.reply import Reply
-from netsvc.records import Verdict
+from netsvc.records import PASS, Verdict
 from netsvc.submission import Submission
 
 if TYPE_CHECKING:
@@ -119,13 +118,13 @@ class MailboxService:
             return succeed(refusal.fill(hostname=session.hostname, peer=session.peer))
         if "connect" not in self.policies.stages:
             return None
-        return self._ask("connect", Envelope(session), reply.OK)
+        return self._ask_session("connect", Envelope(session), reply.OK)
 
     def verify_helo(self, session: SessionFacts) -> Deferred[Reply] | None:
         """See IMailboxService."""
         if "helo" not in self.policies.stages:
             return None
-        return self._ask("helo", Envelope(session), reply.HELLO)
+        return self._ask_session("helo", Envelope(session), reply.HELLO)
 
     def verify_sender(self, session: SessionFacts, reverse_path: Address, params: Mapping[str, str]) -> Deferred[Reply]:
         """See IMailboxService.  SIZE= beyond the limit is refused here (RFC 1870 6.1)."""
@@ -168,10 +167,18 @@ class MailboxService:
     def _ask(self, stage: str, envelope: Envelope, otherwise: Reply) -> Deferred[Reply]:
         """Ask the policies of ``stage``; ``otherwise`` is the reply where none decides."""
         asked = self.policies.ask(stage, envelope)
-        verdict = at_once(asked, Verdict)
-        if verdict is None:
+        if isinstance(asked, Deferred):
             return asked.addCallback(self._judge, stage, envelope, otherwise)
-        return succeed(self._judge(verdict, stage, envelope, otherwise))
+        return succeed(self._judge(asked, stage, envelope, otherwise))
+
+    def _ask_session(self, stage: str, envelope: Envelope, otherwise: Reply) -> Deferred[Reply] | None:
+        """As ``_ask``; None where nobody has anything to say at once."""
+        asked = self.policies.ask(stage, envelope)
+        if asked is PASS:
+            return None
+        if isinstance(asked, Deferred):
+            return asked.addCallback(self._judge, stage, envelope, otherwise)
+        return succeed(self._judge(asked, stage, envelope, otherwise))
 
     def _judge(self, verdict: Verdict, stage: str, envelope: Envelope, otherwise: Reply) -> Reply:
         """Return the reply a verdict asks for, and remember what is to be kept with the mail."""

@@ -28,12 +28,12 @@ class IPolicy(Interface):
         Raises ValueError with a message fit to be shown; then it goes on with the values it had.
         """
 
-    def check(stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
-        """-> Deferred[Verdict], fired already where the answer is known.  ``stage``: connect helo mail rcpt content.
+    def check(stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
+        """-> Deferred[Verdict], or, which costs least, the Verdict itself where the answer is known at once.
 
-        ``session`` SessionFacts, ``envelope`` Envelope; at rcpt its last recipient is the one asked about, at content
-        its ``content`` is an IContent.  It may fail, or be cancelled when its deadline has passed: then it is skipped,
-        or the mail is deferred, as the site says.
+        ``stage``: connect helo mail rcpt content; ``session`` SessionFacts, ``envelope`` Envelope; at rcpt its last
+        recipient is the one asked about, at content its ``content`` is an IContent.  It may fail, or be cancelled when
+        its deadline has passed: then it is skipped, or the mail is deferred, as the site says.
         """
 
 
@@ -86,11 +86,11 @@ class IPolicies(IWitness):
 
     stages = Attribute("frozenset of the stages at which any policy is on; at others there is nothing to ask")
 
-    def ask(stage: str, envelope: Envelope) -> Deferred[Verdict]:
-        """-> Deferred[Verdict], fired already where every answer is known; it never fails.
+    def ask(stage: str, envelope: Envelope) -> Verdict | Deferred[Verdict]:
+        """-> Verdict, or, where it takes time, a Deferred of it that never fails.
 
         The first accept, reject or defer wins; a hold, and the tags, headers and delays of all that were asked, are
-        added to it.  The answer comes when its delay is over.  ``Verdict.why`` names the policy that decided.
+        added to it.  The answer comes when its delay is over.  ``Verdict.by`` names the policy that decided.
         """
 
     def rows() -> list[Row]:

@@ -9,9 +9,10 @@ stage where nothing is on there is nothing to ask.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from netsvc.config.complaints import ValueFaultError, nearest
@@ -38,6 +39,8 @@ MAX_HELD_BACK = 1000
 """Answers held back at a time; beyond, they are given at once."""
 LAST_WORD = RecipientRule.name
 """The policy that alone is asked at rcpt about a postmaster of ours (RFC 5321 4.5.1): the others keep nothing away."""
+CONTENT_S = 30.0
+"""Seconds all policies of the stage content have together, or as long as the one of them that has the most (T35)."""
 MAX_TAGS = 16
 TAG = 40
 """Characters of a tag."""
@@ -162,6 +165,7 @@ class Gate:
         self._at = {stage: tuple(t for t in ordered if t.on and stage in t.maker.stages) for stage in STAGES}
         self._last_word = [turnstile for turnstile in self._at["rcpt"] if turnstile.name == LAST_WORD]
         self.stages = frozenset(stage for stage, there in self._at.items() if there)
+        self._patience = max([CONTENT_S, *(turnstile.deadline for turnstile in self._at["content"])])
         made: list[Any] = [turnstile.policy for turnstile in ordered if turnstile.on]
         self._witnesses = tuple(policy for policy in made if IWitness.providedBy(policy))
 
@@ -170,7 +174,7 @@ class Gate:
 
     # Asking.
 
-    def ask(self, stage: str, envelope: Envelope) -> Deferred[Verdict]:
+    def ask(self, stage: str, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """See IPolicies."""
         there = self._at[stage]
         if stage == "rcpt" and len(there) > 1 and envelope.recipients:
@@ -185,9 +189,10 @@ class Gate:
             ours = not domain or await self._ground.directory.is_local(domain)
         except Exception:  # noqa: BLE001 - the rule will meet the same, and say so
             ours = False
-        return await self._ask("rcpt", self._last_word if ours else self._at["rcpt"], envelope)
+        asked = self._ask("rcpt", self._last_word if ours else self._at["rcpt"], envelope)
+        return await asked if isinstance(asked, Deferred) else asked
 
-    def _ask(self, stage: str, there: Sequence[Turnstile], envelope: Envelope) -> Deferred[Verdict]:
+    def _ask(self, stage: str, there: Sequence[Turnstile], envelope: Envelope) -> Verdict | Deferred[Verdict]:
         session = envelope.session
         total: _Sum | None = None
         for n, turnstile in enumerate(there):
@@ -198,34 +203,34 @@ class Gate:
                 rest = self._ask_on(stage, envelope, there[n:], verdict, total or _Sum())
                 return Deferred.fromCoroutine(rest)
             if verdict.action == "accept" and total is None and not (verdict.tags or verdict.header or verdict.delay):
-                return succeed(verdict)  # the usual end, with nothing to be added
+                return verdict  # the usual end, with nothing to be added
             total = total or _Sum()
             total.add(turnstile.name, verdict)
             if verdict.action in DECIDES:
                 break
-        return self._give(total)
+        return PASS if total is None else self._give(total)
 
     async def _ask_on(
         self, stage: str, envelope: Envelope, left: Sequence[Turnstile], waiting: Deferred[Verdict], total: _Sum
     ) -> Verdict:
         """Go on where the first of ``left`` could not answer at once."""
+        ends = self._clock.seconds() + self._patience if stage == "content" else inf
         verdict = await waiting
         total.add(left[0].name, verdict)
         for turnstile in left[1:]:
             if verdict.action in DECIDES:
                 break
-            asked = turnstile.ask(stage, envelope.session, envelope)
+            asked = turnstile.ask(stage, envelope.session, envelope, max(ends - self._clock.seconds(), 0.0))
             verdict = await asked if isinstance(asked, Deferred) else asked
             total.add(turnstile.name, verdict)
-        return await self._give(total)
+        given = self._give(total)
+        return await given if isinstance(given, Deferred) else given
 
-    def _give(self, total: _Sum | None) -> Deferred[Verdict]:
+    def _give(self, total: _Sum) -> Verdict | Deferred[Verdict]:
         """Give the sum, when its delay is over."""
-        if total is None:
-            return succeed(PASS)
         verdict = total.verdict()
         if not verdict.delay or self._held_back >= MAX_HELD_BACK:
-            return succeed(verdict)
+            return verdict
         answer: Deferred[Verdict] = Deferred()
         self._held_back += 1
 

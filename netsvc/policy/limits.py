@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from netsvc.interfaces import ILimits, IPolicy, IWitness
@@ -51,6 +51,9 @@ WINDOWS: Final = {
 }
 """Limits in windows: the counters' realm and the window's seconds, by the setting's name."""
 
+BY: Final = ("", "_network", "_user", "_domain")
+"""Whose use is counted: an address's, a network's, a user's, a sender's domain's."""
+
 TOP: Final = 100
 """Holders shown of each limit."""
 
@@ -80,6 +83,7 @@ class Limits:
         self._ledger = Ledger(ground.counters, ground.clock, ground.logbook)
         self._windows = {name: Windows(f"limits.{name}", *shape) for name, shape in WINDOWS.items()}
         self._values: Mapping[str, Any] = {}
+        self._by: dict[str, tuple[Windows | None, ...]] = {}
         self._exempt = Networks(())
         self._crowded: dict[str, float] = {}  # who was refused for sessions at a time, told of in the log
         self._crowded_refused: dict[str, int] = {}
@@ -94,20 +98,25 @@ class Limits:
         self._values = values
         for name, windows in self._windows.items():
             windows.most = values[name]
+        self._by = {
+            name: tuple(self._set(name, whose) for whose in BY) for name in ("messages", "recipients", "octets")
+        }
+
+    def _set(self, name: str, whose: str) -> Windows | None:
+        windows = self._windows[f"{name}{whose}"]
+        return windows if windows.most else None
 
     def exempt(self, session: SessionFacts) -> bool:
         """Say whether there are no limits for the session's client."""
         return (session.loopback and self._values["exempt_loopback"]) or session.peer in self._exempt
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict:
         """See IPolicy."""
         if self.exempt(session):
-            return succeed(PASS)
+            return PASS
         if stage == "connect":
-            return succeed(self._connect(session))
-        if stage == "mail":
-            return succeed(self._mail(session, envelope))
-        return succeed(self._rcpt(session))
+            return self._connect(session)
+        return self._mail(session, envelope) if stage == "mail" else self._rcpt(session)
 
     # Stage by stage.
 
@@ -159,17 +168,20 @@ class Limits:
         return verdict
 
     def _keys(self, name: str, session: SessionFacts, domain: str, amount: int) -> list[Wanted]:
-        windows = self._windows
+        """Return whose use of the limits ``name`` an ``amount`` is: the user's, or the address's and network's."""
+        address, network, user, domains = self._by[name]
+        wanted: list[Wanted] = []
         if session.user:
-            wanted = [(windows[f"{name}_user"], session.user, amount)]
+            if user is not None:
+                wanted.append((user, session.user, amount))
         else:
-            wanted = [
-                (windows[name], session.peer, amount),
-                (windows[f"{name}_network"], network_of(session.peer), amount),
-            ]
-        if domain:
-            wanted.append((windows[f"{name}_domain"], domain, amount))
-        return [entry for entry in wanted if entry[0].most]
+            if address is not None:
+                wanted.append((address, session.peer, amount))
+            if network is not None:
+                wanted.append((network, network_of(session.peer), amount))
+        if domain and domains is not None:
+            wanted.append((domains, domain, amount))
+        return wanted
 
     def _take(self, wanted: list[Wanted], name: str) -> Verdict:
         over = self._ledger.take(wanted) if wanted else None

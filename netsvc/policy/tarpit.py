@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
@@ -48,22 +47,22 @@ class Tarpit:
         """See IPolicy."""
         self._values = values
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict:
         """See IPolicy."""
         del stage, envelope
         values, peer = self._values, session.peer
         bad = session.refusals - values["after"]
         if bad < 0 or session.user or peer in self._exempt:
-            return succeed(PASS)
+            return PASS
         now = self._clock.seconds()
         while self._ends and self._ends[0][0] <= now:
             self._let_go(heapq.heappop(self._ends)[1])
         if len(self._ends) >= values["max_held"] or self._of.get(peer, 0) >= values["max_held_client"]:
-            return succeed(PASS)
+            return PASS
         delay = min((bad + 1) * values["step"], values["max_delay"]) / 1000
         heapq.heappush(self._ends, (now + delay, peer))
         self._of[peer] = self._of.get(peer, 0) + 1
-        return succeed(Verdict("pass", delay=delay))
+        return Verdict("pass", delay=delay)
 
     def _let_go(self, peer: str) -> None:
         if self._of[peer] > 1:

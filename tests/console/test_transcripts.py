@@ -10,7 +10,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 
 from netsvc.console.session import Console
@@ -178,7 +178,7 @@ def fill(site):
     facts = SessionFacts("S9", "192.0.2.7", 1, "smtp", "mx1.example.org")
     envelope = Envelope(facts, Address("news", "shop.example"), (Recipient(Address("ann", "example.org")),))
     for stage in ("connect", "mail", "rcpt"):
-        site.run(site.service.policies.ask(stage, envelope))
+        site.run(maybeDeferred(site.service.policies.ask, stage, envelope))
 
 
 def connect(site):

@@ -70,6 +70,6 @@ def test_the_policy_of_the_plugins_page_is_one():
     session = SessionFacts("S1", "192.0.2.1", 1, "smtp", "mx1.example.org")
     answers = []
     for _ in range(2):
-        policy.check("mail", session, Envelope(session)).addCallback(lambda verdict: answers.append(verdict.action))
+        answers.append(policy.check("mail", session, Envelope(session)).action)
         clock.advance(23 * 3600)
     assert answers == ["pass", "defer"]

@@ -1,7 +1,7 @@
 """The gate: order, deadlines, breakers, counts, and how verdicts add up."""
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -33,7 +33,7 @@ class Case(SynchronousTestCase):
         return gate(*policies, clock=self.clock, logbook=self.log, site=self.site)
 
     def ask(self, gated, stage="rcpt"):
-        return gated.ask(stage, self.envelope)
+        return maybeDeferred(gated.ask, stage, self.envelope)
 
     def answer(self, gated, stage="rcpt"):
         return self.successResultOf(self.ask(gated, stage))
@@ -111,6 +111,33 @@ class Adding(Case):
         assert self.clock.getDelayedCalls() == []
 
 
+class Content(Case):
+    """T35: nothing keeps the answer to the end of data for long, however many policies are asked."""
+
+    def ask_three(self, deadline):
+        self.policies = [FakePolicy(Deferred(), ("content",), name) for name in "abc"]
+        gated = self.gate(*(FakeMaker(policy, deadline=deadline) for policy in self.policies))
+        return self.ask(gated, "content")
+
+    def test_all_together_have_30_seconds(self):
+        asked = self.ask_three(20_000)
+        self.clock.advance(20)
+        self.clock.advance(9.9)
+        self.assertNoResult(asked)
+        self.clock.advance(0.1)
+        self.clock.advance(0)
+        assert self.successResultOf(asked).action == "pass"
+        assert all(policy.asked for policy in self.policies)
+
+    def test_or_as_long_as_one_of_them(self):
+        asked = self.ask_three(60_000)
+        self.clock.advance(59.9)
+        self.assertNoResult(asked)
+        self.clock.advance(0.1)
+        self.clock.advance(0)
+        assert self.successResultOf(asked).action == "pass"
+
+
 class Failing(Case):
     def breaking(self, verdict, times=FAILURES):
         gated = self.gate(FakePolicy(verdict))
@@ -140,6 +167,7 @@ class Failing(Case):
     def test_what_is_no_verdict(self):
         for wrong in (
             lambda: None,
+            lambda: "yes",
             lambda: Deferred().callback("yes"),
             lambda: self.fired("yes"),
             lambda: self.fired(Verdict("perhaps")),
@@ -297,7 +325,8 @@ class Postmaster(Case):
 
     def verdict(self, local, domain):
         session = SessionFacts("S1", "192.0.2.1", 1, "smtp", "mx1.example.org")
-        return self.successResultOf(self.gated.ask("rcpt", Envelope(session, recipients=(rcpt(local, domain),))))
+        envelope = Envelope(session, recipients=(rcpt(local, domain),))
+        return self.successResultOf(maybeDeferred(self.gated.ask, "rcpt", envelope))
 
     def test_rfc5321_4_5_1_the_postmaster_is_reached(self):
         for local, domain in (("Postmaster", ""), ("postmaster", "example.org"), ("POSTMASTER", "example.org")):

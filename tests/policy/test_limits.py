@@ -70,7 +70,7 @@ class Case(SynchronousTestCase):
         session = session or self.session()
         session.sender = Address(*sender.split("@")) if sender else NULL
         envelope = Envelope(session, session.sender, size=size)
-        return self.successResultOf((made or self.limits).check(stage, session, envelope))
+        return (made or self.limits).check(stage, session, envelope)
 
     def times(self, stage, count, **more):
         return [self.ask(stage, **more).action for _ in range(count)]
