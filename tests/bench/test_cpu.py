@@ -16,6 +16,7 @@ from netsvc.mail.header import HeaderScan
 from netsvc.mail.reply import OK, RECIPIENT_OK, START_MAIL
 from netsvc.patterns import PatternError, compile_glob, compile_regex
 from netsvc.smtp.events import NEED_DATA, DataRequested, Pause, RecipientGiven, SessionEnded
+from netsvc.smtp.proxy import SIGNATURE, ProxyError, ProxyReader
 from netsvc.smtp.replies import PeerError, ReplyParser
 from netsvc.smtp.server import ServerSession
 from netsvc.smtp.terms import Terms
@@ -25,6 +26,7 @@ from netsvc.telnet.session import TelnetSession
 SIZE = 100_000
 BUDGET = 0.050
 TERMS = Terms("mx1.example.org", 1 << 20)
+STAND_IN = Terms("mx1.example.org", 1 << 20, xclient=True)
 
 SEEDS = {
     "a": b"a",
@@ -87,6 +89,23 @@ def run(session):
                 if isinstance(event, RecipientGiven)
                 else OK
             )
+
+
+def stand_in(data):
+    session = ServerSession(STAND_IN)
+    session.receive_data(b"XCLIENT LOGIN=" + data + b"\r\n" + data)
+    run(session)
+
+
+def proxy_header(data):
+    for start in (b"", b"PROXY TCP4 ", SIGNATURE + b"\x21\x11\x0f\xf0", SIGNATURE + b"\x20\x00"):
+        reader = ProxyReader()
+        try:
+            for at in range(0, len(start + data), 1000):
+                if reader.feed((start + data)[at : at + 1000]) is not None:
+                    break
+        except ProxyError:
+            continue
 
 
 def peer_reply(data):
@@ -154,6 +173,8 @@ def pattern(data):
 PARSERS = [
     smtp_commands,
     smtp_text,
+    stand_in,
+    proxy_header,
     peer_reply,
     address,
     header,
