@@ -93,7 +93,7 @@ def run(session):
 
 def stand_in(data):
     session = ServerSession(STAND_IN)
-    session.receive_data(b"XCLIENT LOGIN=" + data + b"\r\n" + data)
+    session.receive_data(b"XCLIENT LOGIN=" + data[: SIZE // 2] + b"\r\n")
     run(session)
 
 
