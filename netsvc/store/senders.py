@@ -50,6 +50,8 @@ class Senders:
                 wanted = parse_address(address)
             except AddressError:
                 return False
+            if not _storable(user):
+                return False
             return _granted(tx, user, wanted) or _own(tx, _mailbox(tx, user), wanted, separator)
 
         return self._engine.read(work)
@@ -122,6 +124,11 @@ class Senders:
         return self._engine.write(work)
 
 
+def _storable(user: str) -> bool:
+    """Say whether a name could be in the database at all."""
+    return "\0" not in user and user.isprintable()
+
+
 def _granted_key(text: str) -> str:
     """Return an address, or ``@domain``, as it is kept.  Raises StoreError."""
     return f"@{domain_of(text[1:])}" if text.startswith("@") else address_of(text).key
@@ -129,7 +136,7 @@ def _granted_key(text: str) -> str:
 
 def _mailbox(tx: Tx, user: str) -> str:
     """Return the address of an account's mailbox: the one it was given, else the one it is named by; "" for none."""
-    if "\0" in user or not user.isprintable():
+    if not _storable(user):
         return ""
     sql = "SELECT m.address FROM account a JOIN mailbox m ON m.id = a.mailbox_id WHERE a.name = ?"
     given = tx.value(sql, (user,))
