@@ -162,8 +162,8 @@ class IDirectory(Interface):
     def delete_mailbox(address: str) -> Deferred[int]:
         "-> Deferred[int], how many mails went with it; refused while something leads there"
 
-    def add_alias(address: str, target: str) -> Deferred[None]:
-        "-> Deferred[None]; refused where it would lead back to itself, or to nothing"
+    def add_alias(address: str, *targets: str) -> Deferred[None]:
+        "-> Deferred[None]; all or none; refused where it would lead back to itself, or to nothing"
 
     def delete_alias(address: str, target: str | None = None) -> Deferred[int]:
         "-> Deferred[int], how many rows; None: all of them; refused while something leads there"

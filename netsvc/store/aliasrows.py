@@ -18,6 +18,8 @@ from netsvc.store.directoryrows import address_of, domain_of, newest, our_domain
 from netsvc.store.resolving import ALIAS_DOMAIN, LOCAL, Expansion, among, domain_rows, local_domains
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netsvc.mail.address import Address
     from netsvc.mail.message import Resolution
     from netsvc.store.tx import Tx
@@ -121,21 +123,22 @@ def refuse_sources(tx: Tx, key: str, separator: str) -> None:
         raise StoreError(f"{what} leads to {lead.target}. First: {lead.remedy}")
 
 
-def add_alias(tx: Tx, text: str, to: str, separator: str) -> None:
-    """Insert an alias row.  Raises StoreError."""
-    address, target = address_of(text), address_of(to)
+def add_alias(tx: Tx, text: str, targets: Sequence[str], separator: str) -> None:
+    """Let an address lead to ``targets`` too, to all of them or none.  Raises StoreError."""
+    address = address_of(text)
     name = our_domain(tx, address)
     if tx.value("SELECT 1 FROM mailbox WHERE address = ?", (address.key,)):
         raise StoreError(f"{address.key} is a mailbox; an alias cannot have its name")
-    if tx.value("SELECT count(*) FROM alias WHERE address = ?", (address.key,)) >= MAX_TARGETS:
-        raise StoreError(f"{address.key} leads to {MAX_TARGETS} addresses already: let it lead to other aliases")
-    stored = _target(tx, target, address.key, separator)
-    made = tx.execute(
-        "INSERT INTO alias (address, target) VALUES (?, ?) ON CONFLICT (address, target) DO NOTHING",
-        (address.key, stored),
-    )
-    if not made:
-        raise StoreError(f"{address.key} leads to {stored} already")
+    there = int(tx.value("SELECT count(*) FROM alias WHERE address = ?", (address.key,)))
+    if there + len(targets) > MAX_TARGETS:
+        raise StoreError(
+            f"{address.key} leads to {there} addresses already, and {MAX_TARGETS} is the most: use aliases"
+        )
+    for to in targets:
+        stored = _target(tx, address_of(to), address.key, separator)
+        insert = "INSERT INTO alias (address, target) VALUES (?, ?) ON CONFLICT (address, target) DO NOTHING"
+        if not tx.execute(insert, (address.key, stored)):
+            raise StoreError(f"{address.key} leads to {stored} already")
     fault = Expansion(tx, separator).follow(address.key).fault
     if fault in _FAULTS:
         raise StoreError(f"{address.key} would stand {_FAULTS[fault]}")

@@ -231,9 +231,9 @@ class Directory:
         aliasrows.refuse_sources(tx, rows.address_of(address).key, self._separator)
         return rows.delete_mails(tx, address)
 
-    def add_alias(self, address: str, target: str) -> Deferred[None]:
-        """Let an address lead to another."""
-        return self._change(lambda tx: aliasrows.add_alias(tx, address, target, self._separator))
+    def add_alias(self, address: str, *targets: str) -> Deferred[None]:
+        """Let an address lead to others."""
+        return self._change(lambda tx: aliasrows.add_alias(tx, address, targets, self._separator))
 
     def delete_alias(self, address: str, target: str | None = None) -> Deferred[int]:
         """Let an address no longer lead to ``target`` (None: anywhere); returns how many rows went."""

@@ -75,6 +75,6 @@ def _postmaster(tx: Tx, settings: SiteSettings, domains: list[str], number: int)
         return
     address = f"{POSTMASTER}@{domains[0]}"
     if settings.mailboxes:
-        aliasrows.add_alias(tx, address, settings.mailboxes[0], settings.subaddress)
+        aliasrows.add_alias(tx, address, settings.mailboxes[:1], settings.subaddress)
     else:
         create_mailbox(tx, number, address, 0)

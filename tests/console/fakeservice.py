@@ -428,8 +428,8 @@ class Directory(Answering):
     def delete_mailbox(self, address):
         return self.answer(len(self.mail.boxes.pop(address)))
 
-    def add_alias(self, address, target):
-        self.aliases_.setdefault(address, []).append(target)
+    def add_alias(self, address, *targets):
+        self.aliases_.setdefault(address, []).extend(targets)
         return self.answer(None)
 
     def delete_alias(self, address, target=None):

@@ -74,6 +74,24 @@ def test_what_leads_from_and_to(desk):
     assert "E202" in desk.type('show aliases "a b@example.org"')
 
 
+def test_several_targets_at_once(desk):
+    said = desk.type("alias add desk@example.org ann@example.org Bob@example.org, eve@away.example")
+    assert said == "Mail for desk@example.org goes to ann@example.org and 2 more.\n"
+    assert desk.service.directory.aliases_["desk@example.org"] == [
+        "ann@example.org",
+        "Bob@example.org",
+        "eve@away.example",
+    ]
+    assert "E202" in desk.type("alias add desk@example.org ann@example.org bob")
+    assert desk.audited()[0] == (
+        "alias add",
+        "desk@example.org",
+        "to ann@example.org Bob@example.org eve@away.example",
+        3,
+        "ok",
+    )
+
+
 def test_addresses_are_explained(desk):
     row = {"step": 1, "address": "ann@example.org", "is": "reply", "note": "250 2.1.5 ok"}
     assert desk.machine("show address Ann@example.org")[0]["row"] == row | {"to": []}

@@ -242,6 +242,13 @@ def test_hundreds_of_targets_and_no_more_than_the_limit(desk, house):
     desk.forget()
     assert len(ask(house, desk, "many@example.org").forwards) == MAX_TARGETS
     assert "leads to 1000 addresses already" in refused(house, desk.add_alias("many@example.org", "alice@example.org"))
+    hundreds = [f"m{n}@away.example" for n in range(300)]
+    house.run(desk.add_alias("some@example.org", *hundreds))
+    assert sorted(ask(house, desk, "some@example.org").forwards) == sorted(hundreds)
+    assert "leads to m7@away.example already" in refused(
+        house, desk.add_alias("some@example.org", "new@away.example", "m7@away.example")
+    )
+    assert len(ask(house, desk, "some@example.org").forwards) == 300
     house.run(desk.add_alias("all@example.org", "many@example.org"))
     said = refused(house, desk.add_alias("all@example.org", "alice@example.org"))
     assert said == "all@example.org would stand for more than 1000 addresses"

@@ -94,10 +94,16 @@ async def delete_domain(call: Call) -> None:
 
 
 async def add_alias(call: Call) -> None:
-    """Add a target to an alias."""
-    address, target = call.args["address"].lower(), call.args["target"]
-    await call.change(call.service.directory.add_alias(address, target))
-    await call.changed(address, f"to {target}", 1, f"Mail for {address} goes to {target}.")
+    """Add targets to an alias."""
+    address, targets = call.args["address"].lower(), [call.args["target"]]
+    for text in call.args.get("more", "").replace(",", " ").split():
+        try:
+            targets.append(str(parse_address(text, utf8=True)))
+        except AddressError as error:
+            raise CommandError("E202", f'"{text}" is not an address: {error}. Examples: ann@example.org') from None
+    await call.change(call.service.directory.add_alias(address, *targets))
+    many = f"{targets[0]} and {len(targets) - 1} more" if len(targets) > 1 else targets[0]
+    await call.changed(address, f"to {' '.join(targets)}", len(targets), f"Mail for {address} goes to {many}.")
 
 
 async def delete_alias(call: Call) -> None:
@@ -168,11 +174,18 @@ COMMANDS = (
         (_ALIAS, Word("add", "send an address's mail elsewhere")),
         add_alias,
         "send an address's mail to another, or to several",
-        args=(_ADDRESS, Arg("target", "address", "where it goes")),
+        args=(
+            _ADDRESS,
+            Arg("target", "address", "where it goes"),
+            Arg("more", "rest", "further addresses", optional=True, shown="TARGET…"),
+        ),
         role="admin",
         changes=True,
         table=CHANGE,
-        examples=("alias add postmaster@example.org ann@example.org",),
+        examples=(
+            "alias add postmaster@example.org ann@example.org",
+            "alias add team@example.org ann@example.org bo@example.org eve@example.net",
+        ),
     ),
     Command(
         (_ALIAS, Word("delete", "remove one")),
