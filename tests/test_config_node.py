@@ -254,7 +254,7 @@ def test_what_is_wrong_is_told_with_its_place_and_its_remedy(text, place, remedy
 
 def test_everything_wrong_is_told_at_once():
     found = complaints(
-        "hostname = 5\nstat = 'x'\n[listeners.smtp]\nendpoint = 'tcp:x'\nservice = 'lmtp'\n[site]\ndomains = 1\n"
+        "hostname = 5\nstat = 'x'\n[listeners.smtp]\nendpoint = 'tcp:x'\nservice = 'imap'\n[site]\ndomains = 1\n"
     )
     assert [line.split(": ")[1] for line in found] == [
         "hostname",

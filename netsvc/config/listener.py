@@ -26,7 +26,6 @@ LATER: Final = {
     "proxy_from": Later("the PROXY protocol with this protocol", []),
 }
 _NETWORKS: Final = {CLEARTEXT, "proxy_from", "xclient_from"}
-_LATER_CHOICES: Final = {("service", "lmtp")}
 _PROTOCOLS: Final = {"console": "telnet", "submission": "smtp", "mx": "smtp"}
 
 

@@ -51,7 +51,7 @@ def test_the_reply_to_ehlo_is_made_once_a_day():
 
 @pytest.mark.parametrize("wrong", [{"service": "imap"}, {"max_messages": -1}])
 def test_terms_nobody_could_keep(wrong):
-    with pytest.raises(ValueError, match="service is|a limit"):
+    with pytest.raises(ValueError, match=r"service is|a limit"):
         Terms("mx", **wrong)
 
 
