@@ -236,7 +236,9 @@ def gate(ground: Ground, sessions: ISessions) -> Gate:
         clock=ground.reactor,
         hostname=config.hostname,
     )
-    return Gate(config.policies.values(), policy_ground)
+    made = Gate(config.policies.values(), policy_ground)
+    ground.reactor.addSystemEventTrigger("before", "shutdown", made.release)  # sessions are to end by then
+    return made
 
 
 def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting, doors: IDoors) -> House:

@@ -103,7 +103,8 @@ class Gate:
         self._heard: Mapping[str, Mapping[str, Any]] | None = None
         self._at: dict[str, tuple[Turnstile, ...]] = {}
         self._last_word: Sequence[Turnstile] = ()
-        self._held_back = 0
+        self._held_back: dict[Deferred[Verdict], Any] = {}  # the calls that will give them
+        self._stopping = False
         self.stages: frozenset[str] = frozenset()
         self._witnesses: tuple[IWitness, ...] = ()
         self._obey(ground.site.current)
@@ -229,17 +230,22 @@ class Gate:
     def _give(self, total: _Sum) -> Verdict | Deferred[Verdict]:
         """Give the sum, when its delay is over."""
         verdict = total.verdict()
-        if not verdict.delay or self._held_back >= MAX_HELD_BACK:
+        if not verdict.delay or len(self._held_back) >= MAX_HELD_BACK or self._stopping:
             return verdict
         answer: Deferred[Verdict] = Deferred()
-        self._held_back += 1
 
         def give() -> None:
-            self._held_back -= 1
+            del self._held_back[answer]
             answer.callback(verdict)
 
-        self._clock.callLater(min(verdict.delay, MAX_DELAY), give)
+        self._held_back[answer] = self._clock.callLater(min(verdict.delay, MAX_DELAY), give)
         return answer
+
+    def release(self) -> None:
+        """Give every answer that is held back in the next turn, and hold none back any more: the service stops."""
+        self._stopping = True
+        for call in self._held_back.values():
+            call.reset(0)
 
     # Telling.
 

@@ -1,13 +1,14 @@
 """The gate: order, deadlines, breakers, counts, and how verdicts add up."""
 
 import pytest
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
 from netsvc.commands import Setting
-from netsvc.interfaces import IPolicies
+from netsvc.interfaces import ILimits, IPolicies, IPolicy, IWitness
 from netsvc.mail import reply
 from netsvc.mail.address import Address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
@@ -88,6 +89,82 @@ class Adding(Case):
         self.clock.advance(MAX_DELAY)
         self.successResultOf(first)
         self.assertNoResult(self.ask(gated))
+
+    def test_when_the_service_stops_nobody_is_held_back(self):
+        gated = self.gate(FakePolicy(Verdict("tag", tags=("x",), delay=20)))
+        asked = self.ask(gated)
+        gated.release()
+        self.clock.advance(0)
+        assert self.successResultOf(asked).tags == ("x",)
+        assert self.answer(gated).tags == ("x",)
+        assert self.clock.getDelayedCalls() == []
+
+    def test_witnesses_are_told(self):
+        class Witness(FakePolicy):
+            told = ()
+
+            def unknown(self, session):
+                self.told += ("unknown",)
+
+            def accepted(self, session, domain, size):
+                self.told += (domain, size)
+                raise RuntimeError("not heeded")
+
+        witness = Witness()
+        directlyProvides(witness, IPolicy, IWitness)
+        gated = self.gate(witness, FakePolicy(name="deaf"))
+        gated.unknown(self.envelope.session)
+        gated.accepted(self.envelope.session, "example.net", 7)
+        assert witness.told == ("unknown", "example.net", 7)
+        assert self.log.named("policy.failed")[0]["stage"] == "witness"
+
+    def test_limits_of_all_that_count(self):
+        class Counting(FakePolicy):
+            names = ("counting.a",)
+
+            def holders(self):
+                rows = [
+                    {"name": "counting.a", "key": key, "used": used, "limit": 10} for key, used in (("x", 1), ("y", 9))
+                ]
+                return succeed(rows)
+
+            def clear(self, name, key):
+                return succeed(1)
+
+        counting = Counting()
+        directlyProvides(counting, IPolicy, ILimits)
+        gated = self.gate(counting, FakePolicy(name="other"))
+        assert [row["key"] for row in self.successResultOf(gated.limits())] == ["y", "x"]
+        assert self.successResultOf(gated.clear_limit("counting.a", "x")) == 1
+        error = self.failureResultOf(gated.clear_limit("counting.b", "x"), LookupError)
+        assert "did you mean counting.a?" in str(error.value)
+
+    def test_what_an_operator_types(self):
+        settings = (*SETTINGS, Setting("flag", "bool", False), Setting("big", "size", 5), Setting("text", "str", ""))
+        gated = self.gate(FakeMaker(FakePolicy(), settings=settings))
+        typed = {
+            "weight": "5",
+            "wait": "1m30s",
+            "lists": "a, b c",
+            "flag": "yes",
+            "on": "off",
+            "big": "5M",
+            "text": "7",
+        }
+        assert [gated.typed("fake", key, text) for key, text in typed.items()] == [
+            5, "1m30s", ("a", "b", "c"), True, False, "5M", "7",
+        ]  # fmt: skip
+        for key, text in (
+            ("weight", "x"),
+            ("weight", "99"),
+            ("flag", "maybe"),
+            ("on_failure", "stop"),
+            ("nothing", "1"),
+        ):
+            with pytest.raises(ValueError, match=key):
+                gated.typed("fake", key, text)
+        with pytest.raises(LookupError, match="did you mean fake"):
+            gated.typed("fakes", "on", "true")
 
     def test_answers_that_take_time(self):
         slow, slower = Deferred(), Deferred()
