@@ -7,7 +7,6 @@ given MAX_SIGNATURES checks at most.  RSA keys below 1,024 bits and SHA-1 are no
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass, field
 
@@ -86,9 +85,9 @@ class DkimResult:
 def read_signature(source: Field, now: int) -> Signature:
     """Return what a DKIM-Signature field says, at ``now`` (seconds since 1970); raises DkimError."""
     try:
-        tags = read_tags(source.value.decode("ascii"))
+        tags = read_tags(source.value.decode("utf-8"))
     except UnicodeDecodeError:
-        raise DkimError("permerror", "the signature is not ASCII") from None
+        raise DkimError("permerror", "the signature is not UTF-8") from None
     except TagListError as error:
         raise DkimError("permerror", str(error)) from None
     missing = [name for name in _NEEDED if not tags.get(name)]
@@ -99,10 +98,10 @@ def read_signature(source: Field, now: int) -> Signature:
     if "dns/txt" not in unspaced(tags.get("q", "dns/txt")).lower().split(":"):
         raise DkimError("permerror", "the key is not in DNS")
     _check_times(tags, now)
-    domain, selector = unspaced(tags["d"]).lower(), unspaced(tags["s"]).lower()
+    domain, selector = _name(tags["d"]), _name(tags["s"])
     if not is_domain(domain) or not is_domain(f"{selector}._domainkey.{domain}"):
         raise DkimError("permerror", "d= and s= are no names")
-    names = tuple(name.encode("ascii") for name in unspaced(tags["h"]).lower().split(":"))
+    names = tuple(name.encode() for name in unspaced(tags["h"]).lower().split(":"))
     if b"from" not in names:
         raise DkimError("permerror", "From is not signed")
     header_form, _, body_form = unspaced(tags.get("c", "simple/simple")).lower().partition("/")
@@ -142,10 +141,21 @@ def _check_times(tags: dict[str, str], now: int) -> None:
 
 def _identity(tags: dict[str, str], domain: str) -> str:
     """Return the domain of ``i=``, which is ``d=`` or below it."""
-    identity = unspaced(tags.get("i", "@" + domain)).rpartition("@")[2].lower()
+    identity = _name(tags.get("i", "@" + domain).rpartition("@")[2])
     if identity != domain and not identity.endswith("." + domain):
         raise DkimError("permerror", "i= is not below d=")
     return identity
+
+
+def _name(text: str) -> str:
+    """Return a domain or selector in lower case, in A-labels where it is not ASCII (RFC 8616 5)."""
+    name = unspaced(text).lower()
+    if name.isascii():
+        return name
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise DkimError("permerror", "a name that has no ASCII form") from None
 
 
 def _number(text: str, tag: str) -> int:
@@ -157,7 +167,7 @@ def _number(text: str, tag: str) -> int:
 def _base64(text: str, tag: str) -> bytes:
     try:
         return base64.b64decode(unspaced(text), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or other letters than ASCII
         raise DkimError("permerror", f"{tag}= is not base64") from None
 
 

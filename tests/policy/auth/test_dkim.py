@@ -121,6 +121,7 @@ def edited(**tags):
         ({"b": None}, "permerror"),
         ({"b": ""}, "permerror"),
         ({"b": "!"}, "permerror"),
+        ({"b": "ää"}, "permerror"),
         ({"bh": "A"}, "permerror"),
         ({"a": "rsa-sha1"}, "policy"),
         ({"a": "rsa-md5"}, "permerror"),
@@ -139,7 +140,7 @@ def edited(**tags):
         ({"t": str(NOW + 20), "x": str(NOW + 10)}, "permerror"),
         ({"t": "-1"}, "permerror"),
         ({"z": "a;b"}, "permerror"),
-        ({"h": "from:tö"}, "permerror"),
+        ({"d": "ä" * 70 + ".example"}, "permerror"),
     ],
 )
 def test_3_5_signatures_that_are_none(tags, result):
@@ -168,6 +169,13 @@ def test_3_5_defaults_and_what_is_allowed():
         "mail.example.com",
     )
     assert other.names == (b"from", b"to")
+
+
+def test_rfc8616_names_beyond_ascii():
+    found = read_signature(edited(d="bücher.example", s="ä", i="@post.bücher.example", h="from:tö"), NOW)
+    assert (found.key_name, found.identity) == ("xn--4ca._domainkey.xn--bcher-kva.example", "post.xn--bcher-kva.example")
+    latin = read_header(b"DKIM-Signature: v=1; d=b\xfccher.example\r\n").fields[0]
+    refused("permerror", read_signature, latin, NOW)
 
 
 @functools.cache
