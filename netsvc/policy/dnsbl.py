@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc.deferreds import at_once
@@ -83,19 +83,19 @@ class DnsLists:
         self._patience = values["patience"] / 1000
         self._scores.forget()
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """Have the lists asked at connect; judge at rcpt."""
         if session not in self._guests or not self._lists:
-            return succeed(PASS)
+            return PASS
         if stage == "connect":
             self._scores.ahead(session.peer)
-            return succeed(PASS)
+            return PASS
         if for_postmaster(envelope):
-            return succeed(PASS)
+            return PASS
         asked = self._scores.get(session.peer)
         score = at_once(asked, Score)
         if score is not None:
-            return succeed(self._judge(score, session.peer))
+            return self._judge(score, session.peer)
         return asked.addCallback(self._judge, session.peer)
 
     def _judge(self, score: Score, peer: str) -> Verdict:

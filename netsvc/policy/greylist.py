@@ -14,7 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc.deferreds import at_once
@@ -90,31 +90,31 @@ class Greylist:
         self._spf_use = values["spf"]
         self._known.clear()
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """Ask guests to come again, for recipients that would be taken."""
         del stage
         if session not in self._guests or for_postmaster(envelope):
-            return succeed(PASS)
+            return PASS
         address = envelope.recipients[-1].address
         coming = Coming(session.peer, session.helo, str(envelope.reverse_path).lower(), str(address).lower())
         until = self._known.get(coming)
         if until is not None and until > self._clock.seconds():
-            return succeed(PASS)
+            return PASS
         asked = self._directory.resolve(address)
         resolution = at_once(asked, Resolution)
         if resolution is not None:
             return self._meet(resolution, address, coming)
         return asked.addCallback(self._meet, address, coming)
 
-    def _meet(self, resolution: Resolution, address: Address, coming: Coming) -> Deferred[Verdict]:
+    def _meet(self, resolution: Resolution, address: Address, coming: Coming) -> Verdict | Deferred[Verdict]:
         """Look up who comes, unless its recipient is refused in any case."""
         if not (resolution.known if resolution.local else self._guests.mail_for(address.domain)):
-            return succeed(PASS)
+            return PASS
         if self._spf_use == "off" or not coming.sender:
             return self._look_up(coming, network_of(coming.peer, self._prefixes))
         return self._spf.get(coming[:3]).addCallback(self._with_spf, coming)
 
-    def _with_spf(self, passed: bool, coming: Coming) -> Deferred[Verdict] | Verdict:
+    def _with_spf(self, passed: bool, coming: Coming) -> Verdict | Deferred[Verdict]:
         """Go on, knowing whether SPF says that the client may send for the sender's domain."""
         if passed and self._spf_use == "exempt":
             return PASS

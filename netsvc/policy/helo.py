@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from netsvc.deferreds import at_once
@@ -22,6 +21,8 @@ from netsvc.records import PASS, NameNotFoundError, NameTemporaryError, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from twisted.internet.defer import Deferred
 
     from netsvc.interfaces import IPolicyGround
     from netsvc.mail.envelope import Envelope, SessionFacts
@@ -71,20 +72,20 @@ class HeloNames:
         self._actions = {finding: values[finding] for finding in FINDINGS}
         self._found.forget()
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """Look the name up at helo; judge at rcpt."""
         if session not in self._guests or not session.helo:
-            return succeed(PASS)
+            return PASS
         key = (session.helo.lower(), session.peer)
         if stage == "helo":
             self._found.ahead(key)
-            return succeed(PASS)
+            return PASS
         if for_postmaster(envelope):
-            return succeed(PASS)
+            return PASS
         asked = self._found.get(key)
         known = at_once(asked, tuple)
         if known is not None:
-            return succeed(self._judge(known, session))
+            return self._judge(known, session)
         return asked.addCallback(self._judge, session)
 
     def _judge(self, found: tuple[str, ...], session: SessionFacts) -> Verdict:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
@@ -53,7 +53,7 @@ class PreGreet:
         self._remember = values["remember"] / 1000
         self._action = values["action"]
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """Hold the answer back, then see whether the client has talked."""
         del stage, envelope
         if (
@@ -62,7 +62,7 @@ class PreGreet:
             or session not in self._guests
             or self._has_waited(session.peer)
         ):
-            return succeed(PASS)
+            return PASS
         self._waiting += 1
         answer: Deferred[Verdict] = Deferred(lambda _: timer.cancel())
         timer = self._clock.callLater(self._wait, self._look, answer, session)

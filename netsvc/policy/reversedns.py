@@ -9,7 +9,6 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from netsvc.deferreds import at_once
@@ -21,6 +20,7 @@ from netsvc.records import PASS, NameNotFoundError, NameTemporaryError, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from netsvc.interfaces import IPolicyGround, IResolver
@@ -86,21 +86,21 @@ class ReverseDns:
         self._guests.exempt(values["exempt"])
         self._actions = {state: values[state] for state in ("unnamed", "unconfirmed", "unknown")}
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """Look the address up at connect, for whoever connects; judge guests at rcpt."""
         if session.peer == "local":
-            return succeed(PASS)
+            return PASS
         asked = self._standings.get(session.peer)
         if stage == "connect":
             session.rdns = ""  # a client behind a proxy comes here twice
             asked.addCallback(_keep, session, session.peer).addErrback(_told_later)
-            return succeed(PASS)
+            return PASS
         if session not in self._guests or for_postmaster(envelope):
             asked.addErrback(_told_later)
-            return succeed(PASS)
+            return PASS
         known = at_once(asked, Standing)
         if known is not None:
-            return succeed(self._judge(known, session))
+            return self._judge(known, session)
         return asked.addCallback(self._judge, session)
 
     def _judge(self, standing: Standing, session: SessionFacts) -> Verdict:

@@ -1,5 +1,6 @@
 """What the tests of guests' checks share: a policy from its drop-in, on fakes, and short ways to ask it."""
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from netsvc.mail.address import parse_address
@@ -37,4 +38,5 @@ class Asked:
 
     def ask(self, stage, session, rcpt="bob@example.org", sender="carol@example.net"):
         recipients = (Recipient(parse_address(rcpt)),) if stage == "rcpt" else ()
-        return self.policy.check(stage, session, Envelope(session, parse_address(sender), recipients))
+        answer = self.policy.check(stage, session, Envelope(session, parse_address(sender), recipients))
+        return answer if isinstance(answer, Deferred) else succeed(answer)
