@@ -14,7 +14,7 @@ from netsvc.mail.message import FLAG_8BIT, Kind, MailboxRef, Resolution
 from netsvc.mail.reply import ReplyError
 from netsvc.mailboxservice import Floors, MailboxService
 from netsvc.policy.relay import RecipientRule
-from netsvc.records import Verdict
+from netsvc.records import DoorRule, Verdict
 from netsvc.submission import NO_MAILBOX
 from tests.fakes import (
     FakeDirectory,
@@ -69,6 +69,16 @@ class Case(SynchronousTestCase):
 
 
 class Asking(Case):
+    def test_a_blocked_client_is_sent_away_before_any_policy_is_asked(self):
+        for until, words in ((0, "554 5.7.1 {} takes no mail from {}"), (5, "421 4.7.1 {} takes no mail from {} for now")):
+            self.service.doors.rules[self.session.peer] = DoorRule("block", "192.0.2.0/24", "spam", "op", 1, until)
+            answer = self.successResultOf(self.service.verify_connection(self.session))
+            assert f"{answer.code} {answer.status} {answer.text}" == words.format(
+                self.session.hostname, self.session.peer
+            )
+        self.service.doors.rules.clear()
+        assert self.service.verify_connection(self.session) is None
+
     def test_promises(self):
         assert verifyObject(IMailboxService, self.service)
         assert verifyObject(ISubmission, self.service.submit(self.envelope("alice@example.org")))

@@ -3,6 +3,8 @@
 import base64
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from netsvc.smtp.events import Pause
 from netsvc.smtp.masking import hide_secret
@@ -17,8 +19,13 @@ SECRET = base64.b64encode(b"\0ann\0a long secret")
     [
         (b"AUTH PLAIN " + SECRET, b"AUTH PLAIN (24 octets hidden)"),
         (b"auth  plain " + SECRET, b"AUTH plain (24 octets hidden)"),
+        (b"AUTH=PLAIN " + SECRET, b"AUTH PLAIN (24 octets hidden)"),
+        (b"AUTH\tPLAIN\t" + SECRET, b"AUTH PLAIN (24 octets hidden)"),
+        (b"AUTHENTICATE PLAIN " + SECRET, b"AUTH (39 octets hidden)"),
+        (b"AUTH " + SECRET + b"x", b"AUTH (25 octets hidden)"),
+        (b"AUTH (25 octets hidden)", b"AUTH (25 octets hidden)"),
         (b"AUTH LOGIN", b"AUTH LOGIN"),
-        (b"AUTH", b"AUTH "),
+        (b"AUTH", b"AUTH"),
         (b"AUTH PLAIN (24 octets hidden)", b"AUTH PLAIN (24 octets hidden)"),
         (SECRET, b"(24 octets hidden)"),
         (b"HELP", b"HELP"),
@@ -31,6 +38,21 @@ SECRET = base64.b64encode(b"\0ann\0a long secret")
 )
 def test_secrets_are_hidden(line, kept):
     assert hide_secret(line) == kept
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=200))
+def test_anything_may_be_masked_and_stays_so(line):
+    kept = hide_secret(line)
+    assert hide_secret(kept) == kept
+    assert len(kept) <= max(len(line), 0) + 30
+
+
+@given(st.sampled_from([b"AUTH", b"auth", b"Auth"]), st.binary(min_size=24, max_size=90))
+def test_no_secret_is_kept_whatever_its_case(verb, secret):
+    encoded = base64.b64encode(secret)
+    for line in (verb + b" PLAIN " + encoded, verb + b"=LOGIN  " + encoded, verb + b" " + encoded, encoded):
+        assert encoded not in hide_secret(line)
 
 
 def talk(data):
