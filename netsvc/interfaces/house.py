@@ -124,5 +124,7 @@ class IProtocolMaker(Interface):
         """-> twisted IProtocolFactory.  ``settings``: {key: checked value}, every key of ``self.settings`` present,
         and ``listener``, the listener's name.  Raises ValueError with a message fit to be shown.
 
-        A factory may have ``stop()`` -> Deferred, called after its port is closed: end the sessions.
+        A factory may have ``stop()`` -> Deferred, called after its port is closed: end the sessions.  It may have
+        ``turn_away(rule, host)`` -> IProtocol or None, to tell who is kept out by a records.DoorRule;
+        ``for_operators`` True: blocks are not for it.
         """
