@@ -1,10 +1,13 @@
 """Throttles, on every engine."""
 
 import pytest
+from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from netsvc.interfaces import ICounters
+from netsvc.policy.windows import LAG_S, Ledger, Windows
 from netsvc.store import counters as counters_module
+from tests.fakes import FakeLogbook
 
 
 @pytest.fixture
@@ -89,3 +92,34 @@ def test_windows_that_have_ended_are_swept(counters, house):
     house.run(counters.add([(45, "there", 1, 60_000)]))
     assert house.value("SELECT count(*) FROM throttle WHERE realm = 44") == 0
     assert house.value("SELECT count(*) FROM throttle WHERE realm = 45") == 1
+
+
+def test_two_nodes_limits_meet_in_the_counters(counters, house):
+    class Shared:
+        shared = True
+        add, clear = counters.add, counters.clear
+
+    clock = Clock()
+    ledgers = [Ledger(Shared(), clock, FakeLogbook()), Ledger(Shared(), clock, FakeLogbook())]
+    limits = [Windows("x", 41, 3600), Windows("x", 41, 3600)]
+    for limit in limits:
+        limit.most = 10
+
+    def share():
+        clock.advance(LAG_S)
+        for ledger in ledgers:
+            if ledger._sharing is not None:
+                house.run(ledger._sharing)
+
+    for ledger, limit, n in zip(ledgers, limits, (6, 4), strict=True):
+        for _ in range(n):
+            assert ledger.take([(limit, "192.0.2.7", 1)]) is None
+    share()
+    for ledger, limit in zip(ledgers, limits, strict=True):
+        ledger.full(limit, "192.0.2.7", 99)  # asks again
+    share()
+    for ledger, limit in zip(ledgers, limits, strict=True):
+        assert ledger.take([(limit, "192.0.2.7", 1)]) is not None
+    assert house.run(ledgers[1].clear(limits[1], "192.0.2.7")) == 1
+    share()
+    assert ledgers[0].take([(limits[0], "192.0.2.7", 1)]) is None
