@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, TimeoutError, succeed  # noqa: A004 - Twisted's name
+from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004 - Twisted's name
 from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
@@ -89,18 +89,18 @@ class Authentication:
         """See IPolicy."""
         self._values = values
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """See IPolicy."""
         if session not in self._guests:
-            return succeed(PASS)
+            return PASS
         if stage == "content":
             return Deferred.fromCoroutine(self._content(session, envelope))
         if self._values["spf"] == "off":
-            return succeed(PASS)
+            return PASS
         asked = _asked_of_spf(session, envelope)
         if self._values["spf"] == "report" and not self._values["defer_unsure"]:
             self._spf.ahead(asked)  # the answer is for later: nobody waits for it now
-            return succeed(PASS)
+            return PASS
         return self._spf.get(asked).addCallback(self._judge_sender, session)
 
     # SPF.

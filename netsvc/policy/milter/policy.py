@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
@@ -75,11 +75,11 @@ class Milters:
         self._recipients = values["recipients"]
         self._discard = values["discard"]
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """See IPolicy."""
         if stage == "rcpt":
             if not self._recipients:
-                return succeed(PASS)
+                return PASS
             return Deferred.fromCoroutine(self._ask(session, Told("", self._hostname, envelope)))
         return Deferred.fromCoroutine(self._content(session, envelope))
 

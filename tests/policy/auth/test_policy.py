@@ -56,7 +56,7 @@ class Case(SynchronousTestCase):
         return self.policy.check(stage, session, envelope)
 
     def answer(self, *arguments, **words):
-        return self.successResultOf(self.ask(*arguments, **words))
+        return self.successResultOf(maybeDeferred(self.ask, *arguments, **words))
 
 
 class Reporting(Case):
