@@ -12,7 +12,7 @@ from netsvc.config.complaints import ConfigError, ValueFaultError
 from netsvc.config.node import Overrides, load_node, parse_listen, read_node
 from netsvc.config.rooms import Rooms
 from netsvc.delivery.routing import check_route
-from netsvc.plugins.netsvc_policies import limits, tarpit
+from netsvc.discovery import protocols
 from netsvc.plugins.netsvc_smtp import smtp
 from netsvc.plugins.netsvc_telnet import telnet
 from netsvc.settings import HOUR, MINUTE, DeliverySettings
@@ -32,7 +32,7 @@ class Odd:
     )
 
 
-ROOMS = Rooms({"smtp": smtp, "telnet": telnet, "odd": Odd()}, check_route, {"limits": limits, "tarpit": tarpit})
+ROOMS = Rooms({"smtp": smtp, "telnet": telnet, "odd": Odd()}, check_route, protocols().policies)
 
 
 def read(text, **overrides):
