@@ -13,6 +13,7 @@ import multiprocessing
 import resource
 import selectors
 import socket
+import ssl
 import sys
 import time
 
@@ -208,15 +209,25 @@ def flood(name, quick):
         }
 
 
-def hold(port, count, ready):
+def hold(port, count, ready, tls):
     """Open ``count`` idle sessions, from addresses enough."""
     kept = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     for n in range(count):
         sock = socket.socket()
         sock.bind((f"127.0.0.{1 + n // 5000}", 0))
         sock.connect(("127.0.0.1", port))
         kept.append(sock)
-        if n % 100 == 99:
+        if tls:
+            for command in (b"EHLO idle.example\r\n", b"STARTTLS\r\n"):
+                sock.recv(1000)
+                sock.sendall(command)
+            sock.recv(1000)
+            kept[-1] = sock = context.wrap_socket(sock)
+            sock.sendall(b"EHLO idle.example\r\n")
+            sock.recv(1000)
+        elif n % 100 == 99:
             for each in kept[-100:]:
                 each.recv(1000)
                 each.sendall(b"EHLO idle.example\r\n")
@@ -226,21 +237,21 @@ def hold(port, count, ready):
         time.sleep(60)
 
 
-def idle(quick):
+def idle(quick, *, tls=False):
     """Ten thousand idle sessions: what each costs, and what a new one waits."""
-    count = 1000 if quick else 10_000
+    count = (200 if tls else 1000) if quick else 10_000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count + 200:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
-    with Bench() as bench:
+    with Bench(tls=tls) as bench:
         load(bench.smtp, "-s", "20", "-m", "300", "--size", "4096")
         load(bench.smtp, "idle", "--count", "50", "--hold", "0", "--probes", "5")
         before = memory(bench.pid)
         ready = multiprocessing.Event()
-        holder = multiprocessing.Process(target=hold, args=(bench.smtp, count, ready))
+        holder = multiprocessing.Process(target=hold, args=(bench.smtp, count, ready, tls))
         holder.start()
         try:
-            assert ready.wait(120), "the sessions were not opened"
+            assert ready.wait(300), "the sessions were not opened"
             after = memory(bench.pid)
             figures = probed(bench.smtp, 3 if quick else 20)
         finally:
@@ -276,7 +287,17 @@ def large(quick):
         }
 
 
-SCENES = {"idle": idle, "large": large, **{name: (lambda quick, name=name: flood(name, quick)) for name in FLOODS}}
+def idle_tls(quick):
+    """The same inside TLS."""
+    return idle(quick, tls=True)
+
+
+SCENES = {
+    "idle": idle,
+    "idle_tls": idle_tls,
+    "large": large,
+    **{name: (lambda quick, name=name: flood(name, quick)) for name in FLOODS},
+}
 
 
 def main():

@@ -9,11 +9,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.system.service import Service
+from tests import certs
+from tests.system.service import NODE, Service
 
 HERE = Path(__file__).parent
 MIB = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")
+
+TLS_NODE = NODE.replace('service = "transfer"', 'service = "transfer"\ntls = "starttls"') + (
+    '\n[tls]\ncertificate = "cert.pem"\nkey = "cert.key"\n'
+)
 
 SITE = """
 [site]
@@ -75,14 +80,19 @@ class Sink:
 
 
 class Bench:
-    """A service and a sink on a folder of their own."""
+    """A service and a sink on a folder of their own; ``tls``: its listener offers STARTTLS."""
 
-    def __init__(self):
+    def __init__(self, *, tls=False):
         self.folder = tempfile.TemporaryDirectory(prefix="netsvc-bench-")
         self.sink = Sink()
         self.service = Service(
-            Path(self.folder.name) / "node", site=SITE.replace("{sink}", str(self.sink.port)), covered=False
+            Path(self.folder.name) / "node",
+            site=SITE.replace("{sink}", str(self.sink.port)),
+            covered=False,
+            node=TLS_NODE if tls else NODE,
         )
+        if tls:
+            certs.write(self.service.folder)
         try:
             self.service.start()
         except BaseException:

@@ -5,12 +5,14 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import certs
 from tests.system.service import NODE, SITE, Service
 from tests.system.wire import Smtp, queue_id
 
@@ -19,10 +21,13 @@ SMALL = NODE.replace('max_message_size = "50M"', 'max_message_size = "1M"')
 PROXIED = NODE + '\n[listeners.proxied]\nprotocol = "smtp"\nendpoint = "{smtp}"\nproxy_from = ["127.0.0.0/8"]\n'
 
 
+def rows(service, command):
+    answer = service.netsvcctl("--json", command)
+    return [each["row"] for each in map(json.loads, answer.stdout.splitlines()) if "row" in each]
+
+
 def health(service):
-    answer = service.netsvcctl("--json", "show health")
-    found = [json.loads(line) for line in answer.stdout.splitlines()]
-    return {each["row"]["name"]: each["row"] for each in found if "row" in each}
+    return {row["name"]: row for row in rows(service, "show health")}
 
 
 def until(look, seconds=10.0):
@@ -74,6 +79,22 @@ def test_proxies_and_stand_ins(make_service):
     service.wait("smtp.client_replaced", peer="192.0.2.2", by="127.0.0.1")
 
 
+def test_a_proxy_before_tls(make_service):
+    listener = '\n[listeners.submissions]\nprotocol = "smtp"\nendpoint = "{smtp}"\ntls = "implicit"\nproxy_from = ["127.0.0.0/8"]\n'
+    service = make_service(node=NODE + listener + '\n[tls]\ncertificate = "cert.pem"\nkey = "cert.key"\n')
+    certs.write(service.folder)
+    service.start()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", service.ports["submissions"]), 20) as plain:
+        plain.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.9 40000 465\r\n")
+        with context.wrap_socket(plain) as secure:
+            assert secure.recv(100).startswith(b"220 ")
+            row = next(row for row in rows(service, "show sessions") if row["kind"] == "smtp-in")
+    assert row["peer"] == "192.0.2.1"
+    assert row["tls"].startswith("TLSv1")
+
+
 class Passed(Smtp):
     """A client whose connection begins with a proxy's header."""
 
@@ -109,9 +130,9 @@ def test_t19_256_descriptors_and_400_clients(make_service):
     assert 40 <= len(served) <= 64
     served[0].sendall(b"EHLO c\r\n")
     assert served[0].recv(20).startswith(b"250")
-    rows = health(service)
-    assert rows["smtp-sessions"]["state"] == "stressed"
-    assert rows["smtp-sessions"]["count"] == 400 - len(served)
+    seen = health(service)
+    assert seen["smtp-sessions"]["state"] == "stressed"
+    assert seen["smtp-sessions"]["count"] == 400 - len(served)
     used = service.cpu()
     time.sleep(1)
     assert service.cpu() - used < 0.5  # no spin
