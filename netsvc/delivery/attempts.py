@@ -81,7 +81,11 @@ class Attempts:
     def expire(self, rows: list[Leased]) -> None:
         """Give up ``rows`` of one message, which expired while their destination was left alone, without an attempt."""
         self._under_way += 1
-        outcomes = [Outcome(row.id, Result.EXPIRED, Fault.EXPIRED, 0, "4.4.1", UNREACHED) for row in rows]
+        now = self._ground.spool.now()
+        ends = [("5.4.7", TOO_LATE) if is_past_its_time(now, row) else ("4.4.1", UNREACHED) for row in rows]
+        outcomes = [
+            Outcome(row.id, Result.EXPIRED, Fault.EXPIRED, 0, *end) for row, end in zip(rows, ends, strict=True)
+        ]
         judging = Deferred.fromCoroutine(self._judge(rows, outcomes))
         judging.addErrback(lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="expiring"))
 

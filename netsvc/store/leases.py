@@ -124,17 +124,27 @@ _OVERDUE = (
 )
 
 
+_BELATED = (
+    "FROM message m JOIN delivery d ON d.message_id = m.id JOIN dest t ON t.id = d.dest_id"
+    " WHERE m.by_at <> 0 AND m.by_at <= ? AND (m.flags & 64) <> 0 AND d.state IN (1,3) AND t.dead_until > ?"
+    " AND t.paused = 0 ORDER BY m.id, d.id LIMIT ?"
+)
+"""As above, what its sender wanted returned by now (RFC 2852)."""
+
+
 def overdue(tx: Tx, node: tuple[int, int], accepted_before: int, limit: int) -> list[Leased]:
-    """Lease what waits beyond its expiry for destinations that are left alone, oldest first.
+    """Lease what waits beyond its expiry, or its sender's, for destinations that are left alone, oldest first.
 
     Nothing of it would be tried before its destination is, which may be long after.  Only messages accepted before
     ``accepted_before`` (ms) are looked at: ids are in the order of acceptance, so that a young queue is not walked.
     """
     bounds = (make_id(accepted_before, 0, 0), tx.now, tx.now, limit)
-    sql = f"SELECT d.id, d.dest_id, t.key {_OVERDUE}"
-    if tx.dialect == "postgresql":
-        sql += " FOR UPDATE OF d SKIP LOCKED"
-    found = tx.rows(sql, bounds)
+    lock = " FOR UPDATE OF d SKIP LOCKED" if tx.dialect == "postgresql" else ""
+    found = tx.rows(f"SELECT d.id, d.dest_id, t.key {_OVERDUE}{lock}", bounds)
+    if len(found) < limit:
+        known = {row[0] for row in found}
+        late = tx.rows(f"SELECT d.id, d.dest_id, t.key {_BELATED}{lock}", (tx.now, tx.now, limit))
+        found += [row for row in late if row[0] not in known][: limit - len(found)]
     if not found or not tx.value("SELECT 1 FROM node WHERE id = ? AND epoch = ? AND state = 1", node):
         return []
     out = _take(tx, node, [row[0] for row in found], {row[1]: row[2] for row in found})
