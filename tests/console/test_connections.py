@@ -220,3 +220,8 @@ def test_many_sessions_are_ended_in_slices(desk, peers, monkeypatch):
     desk.clock.advance(0)
     assert done == [None]
     assert [p.reasons for p in peers] == [[""], [""], [""]]
+
+
+def test_ids_are_needed(desk, peers):
+    assert "[E103]" in desk.type('kick reason "why"')
+    assert desk.machine("kick where peer=203.0.113.1 expect 5")[0]["err"]["code"] == "E304"

@@ -50,6 +50,20 @@ class Seat:
         return self.wire.taken()
 
 
+def test_a_program_says_stop_to_what_it_watches():
+    seat = Seat(Drawing.SILENT)
+    cancelled = []
+    seat.terminal.running = Deferred(cancelled.append)
+    seat.terminal.running.addErrback(lambda _: None)
+    seat.terminal.feed(b"stop\r")
+    assert not cancelled  # what runs shows no stream: the line is the next command's
+    seat.terminal.streaming = lambda: True
+    seat.terminal.feed(b"show version\r")
+    assert cancelled
+    seat.ask("")
+    assert [answer.line for answer in seat.read] == ["show version"]
+
+
 def test_what_is_written_while_somebody_edits_stands_above_the_line():
     seat = Seat()
     seat.ask()

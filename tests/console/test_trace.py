@@ -255,3 +255,21 @@ def test_stop_is_a_line_of_its_own():
         assert len(keys) == (1 if taken else len(typed) + 2)
     assert take_stop(deque("stop")) == 0
     assert take_stop(deque([Key.ENTER])) == 0
+
+
+def test_ends_are_tidy(desk, entry):
+    stream = Stream(desk.clock, lambda _: True, 1)
+    reading = Deferred.fromCoroutine(stream.read())
+    reading.addErrback(lambda _: None)
+    reading.cancel()
+    stream.take((NOW, entry, b"x\r\ny", b"", 0, 0))
+    stream.take((NOW, entry, b"z", b"", 0, 0))  # beyond the last line: the end
+    assert stream.over
+    assert desk.service.sessions.recorder.followers == 0
+
+
+def test_a_filter_that_matches_nobody(desk, entry):
+    running, _ = begin(desk, "trace session where peer=203.0.113.1")
+    entry.keep(b"NOOP", b"")
+    running.cancel()
+    assert "0 lines of 0 sessions." in desk.screen.text
