@@ -9,7 +9,7 @@ _ON_FAIL = ("off", "report", "tag", "hold", "reject")
 
 authentication = PolicyMaker(
     "authentication",
-    ("mail", "content"),
+    ("mail", "rcpt", "content"),
     "netsvc.policy.auth.policy:authentication",
     settings=(
         Setting("spf", "choice", "report", choices=_ON_FAIL, help="what is done with mail that SPF says is forged"),

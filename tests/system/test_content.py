@@ -54,11 +54,15 @@ def only(mailbox):
     return content
 
 
-def test_senders_and_signatures(make_service, zone):
-    site = OPEN_SITE + (
-        f'[site.delivery]\ndns = ["{zone.at}"]\n[site.policies.authentication]\non = true\ndmarc = "obey"\nspf = "reject"\n'
-    )
-    service = make_service(site=site).start()
+def test_senders_and_signatures(make_service, zone, control):
+    service = make_service(site=OPEN_SITE + f'[site.delivery]\ndns = ["{zone.at}"]\n').start()
+    operator = control(service)
+    for command in (
+        "policy set authentication dmarc obey",
+        "policy set authentication spf reject",
+        "policy on authentication",
+    ):
+        operator.do(command)
     port = service.ports["smtp"]
 
     send(port, "joe@example.com", ["alice@example.org"], signed(MESSAGE))
@@ -72,7 +76,9 @@ def test_senders_and_signatures(make_service, zone):
 
     with Smtp(port) as smtp:
         assert smtp.say("EHLO client.example.net").startswith("250")
-        assert smtp.say("MAIL FROM:<x@far.example.net>").startswith("550 5.7.23")
+        assert smtp.say("MAIL FROM:<x@far.example.net>").startswith("250")
+        assert smtp.say("RCPT TO:<alice@example.org>").startswith("550 5.7.23")
+        assert smtp.say("RCPT TO:<postmaster@example.org>").startswith("250")
 
     with Smtp(port) as smtp:  # from nowhere in particular, in the name of a domain that is careful
         smtp.begin("", ["bob@example.org"])
@@ -88,6 +94,8 @@ def test_senders_and_signatures(make_service, zone):
         assert smtp.content(signed(big)).startswith("250")
     assert b"dkim=pass" in only(service.export("bob@example.org"))
     assert service.events("policy.failed") == []
+    (row,) = [row for row in operator.rows("show policies") if row["name"] == "authentication"]
+    assert (row["reject"], row["failed"]) == (3, 0)
 
 
 def test_milter(make_service, make_milter, tmp_path):

@@ -1,8 +1,8 @@
 """The policy ``authentication``: SPF, DKIM and DMARC, told in one Authentication-Results field (RFC 8601).
 
-SPF is asked when MAIL is given, DKIM and DMARC when the content is there.  What fails is only told of unless the site
-says more.  Mail of authenticated users, of submission and LMTP listeners and of networks that may relay is not checked:
-it begins here, or was checked at our own door.
+SPF is begun when MAIL is given and refuses at RCPT, where postmaster always comes through; DKIM and DMARC are checked
+when the content is there.  What fails is only told of unless the site says more.  Mail of authenticated users, of
+submission and LMTP listeners and of networks that may relay is not checked: it begins here, or was checked before.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Authentication:
     """See the module.  ``run`` runs what takes time in a thread, ``draw()`` is a random number of 0 to 99."""
 
     name = "authentication"
-    stages = ("mail", "content")
+    stages = ("mail", "rcpt", "content")
 
     def __init__(
         self,
@@ -95,13 +95,15 @@ class Authentication:
             return PASS
         if stage == "content":
             return Deferred.fromCoroutine(self._content(session, envelope))
-        if self._values["spf"] == "off":
-            return PASS
+        values = self._values
         asked = _asked_of_spf(session, envelope)
-        if self._values["spf"] == "report" and not self._values["defer_unsure"]:
-            self._spf.ahead(asked)  # the answer is for later: nobody waits for it now
+        if stage == "mail":
+            if values["spf"] != "off" or values["dmarc"] != "off":
+                self._spf.ahead(asked)  # the answer is for later: nobody waits for it now
             return PASS
-        return self._spf.get(asked).addCallback(self._judge_sender, session)
+        if values["spf"] == "reject" or (values["spf"] != "off" and values["defer_unsure"]):
+            return self._spf.get(asked).addCallback(self._judge_sender, session)
+        return PASS
 
     # SPF.
 
@@ -119,7 +121,7 @@ class Authentication:
             return SpfResult("temperror", whole.rpartition("@")[2], "no answer in time", scope)
 
     def _judge_sender(self, result: SpfResult, session: SessionFacts) -> Verdict:
-        """Return the verdict at MAIL: a refusal only, what else there is to say is said with the content."""
+        """Return the verdict at RCPT: a refusal only, what else there is to say is said with the content."""
         opinion = _Opinion()
         self._weigh_spf(opinion, result, session)
         return opinion.verdict if opinion.verdict.action in ("reject", "defer") else PASS
@@ -137,20 +139,23 @@ class Authentication:
     async def _content(self, session: SessionFacts, envelope: Envelope) -> Verdict:
         values = self._values
         header: Header = await self._run(read_header, envelope.content.header)
-        spf = await self._spf.get(_asked_of_spf(session, envelope)) if values["spf"] != "off" else None
-        dkim: list[DkimResult] | None = None
-        if values["dkim"] != "off":
-            dkim = await self._verifier.check(envelope.content, header)
         opinion = _Opinion()
         findings: list[Finding] = []
-        if spf is not None:
+        dmarc = values["dmarc"] != "off"  # it needs both of the others, told of or not
+        spf: SpfResult | None = None
+        if dmarc or values["spf"] != "off":
+            spf = await self._spf.get(_asked_of_spf(session, envelope))
+        if spf is not None and values["spf"] != "off":
             self._weigh_spf(opinion, spf, session)
             findings.append(_spf_finding(spf, session, envelope))
-        if dkim is not None:
+        dkim: list[DkimResult] = []
+        if dmarc or values["dkim"] != "off":
+            dkim = await self._verifier.check(envelope.content, header)
+        if values["dkim"] != "off":
             self._weigh_dkim(opinion, dkim)
             findings += _dkim_findings(dkim)
-        if values["dmarc"] != "off":
-            result = await self._dmarc(header, spf, dkim or [])
+        if dmarc:
+            result = await self._dmarc(header, spf, dkim)
             self._weigh_dmarc(opinion, result)
             findings.append(_dmarc_finding(result))
         if await self._run(forged, header, self._hostname):

@@ -19,8 +19,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$&'*+.^_`{|}~@/-]+")
 _BAD = re.compile(r"[^ -~]|[\\\"]")
 _NO_COMMENT = re.compile(r"[^ !#-'*-\[\]-~]")
 _NAME = b"authentication-results"
-RENAMED = b"X-Foreign-Auth-Results"
-"""What a field that claims to be ours is called instead: as long as the old name, so that nothing moves."""
 
 
 @dataclass(frozen=True, slots=True)

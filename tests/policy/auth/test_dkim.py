@@ -173,7 +173,10 @@ def test_3_5_defaults_and_what_is_allowed():
 
 def test_rfc8616_names_beyond_ascii():
     found = read_signature(edited(d="bücher.example", s="ä", i="@post.bücher.example", h="from:tö"), NOW)
-    assert (found.key_name, found.identity) == ("xn--4ca._domainkey.xn--bcher-kva.example", "post.xn--bcher-kva.example")
+    assert (found.key_name, found.identity) == (
+        "xn--4ca._domainkey.xn--bcher-kva.example",
+        "post.xn--bcher-kva.example",
+    )
     latin = read_header(b"DKIM-Signature: v=1; d=b\xfccher.example\r\n").fields[0]
     refused("permerror", read_signature, latin, NOW)
 

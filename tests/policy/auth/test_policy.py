@@ -131,13 +131,14 @@ class Acting(Case):
     def test_spf(self):
         bad = self.session("203.0.113.1")
         self.configure(spf="reject")
-        verdict = self.answer("mail", session=bad)
+        assert self.answer("mail", session=bad) is PASS
+        verdict = self.answer("rcpt", session=bad)
         assert (verdict.action, verdict.reply.code, verdict.reply.status) == ("reject", 550, "5.7.23")
         assert "203.0.113.1" in verdict.reply.text
-        assert self.answer("mail") is PASS
+        assert self.answer("rcpt") is PASS
         for action in ("tag", "hold"):
             self.configure(spf=action)
-            assert self.answer("mail", session=bad) is PASS
+            assert self.answer("rcpt", session=bad) is PASS
             verdict = self.answer("content", session=bad)
             assert (verdict.action, verdict.tags) == (action, ("spf-fail",))
             assert verdict.why == "SPF fail: example.com: -all"
@@ -202,12 +203,20 @@ class Acting(Case):
         for words in (b"spf=temperror", b"dkim=temperror", b"dmarc=temperror"):
             assert words in verdict.header
         self.configure(defer_unsure=True)
-        verdict = self.answer("mail", "joe@temp.example")
+        verdict = self.answer("rcpt", "joe@temp.example")
         assert (verdict.action, verdict.reply.code, verdict.reply.status) == ("defer", 451, "4.7.24")
         self.configure(defer_unsure=True, spf="off")
+        assert self.answer("rcpt", "joe@temp.example") is PASS
         assert self.answer("content", message=signed(temp, "temp.example")).reply.status == "4.7.20"
         self.configure(defer_unsure=True, spf="off", dkim="off")
         assert self.answer("content", message=temp).reply.status == "4.7.26"
+
+    def test_dmarc_asks_for_what_is_off(self):
+        self.configure(spf="off", dkim="off", dmarc="obey")
+        bad = self.session("203.0.113.1")
+        assert self.answer("content").header.count(b"pass") == 1  # by SPF
+        assert self.answer("content", session=bad, message=signed(MESSAGE)).header.count(b"pass") == 1
+        assert self.answer("content", session=bad).action == "reject"
 
     def test_results_in_our_name(self):
         forged = b"Authentication-Results: MX1.example.org; spf=pass\r\n" + MESSAGE
