@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import shutil
 import socket
 import ssl
@@ -142,6 +143,26 @@ def test_t19_256_descriptors_and_400_clients(make_service):
     service.wait("smtp.stress_began")
     service.wait("smtp.stress_ended")
     assert mail_from(port).startswith("250")
+
+
+def test_t19_no_descriptor_is_left(make_service):
+    service = make_service().start()
+    port, pid = service.ports["smtp"], service.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    few = max(int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()) + 6
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, limits[1]))
+    with Smtp(port) as smtp, contextlib.ExitStack() as waiting:
+        clients = [waiting.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(20)]
+        service.wait("listener.no_descriptors", listener="smtp")
+        used = service.cpu()
+        time.sleep(1)
+        assert service.cpu() - used < 0.5  # it pauses, and does not spin
+        assert health(service)["descriptors"]["state"] == "warn"  # operators come in
+        smtp.begin("bob@example.net", ["alice@example.org"])
+        queue_id(smtp.content(BODY))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        for client in clients:
+            assert client.recv(100).startswith(b"220 ")  # who waited is served
 
 
 # -- space --------------------------------------------------------------------------------
