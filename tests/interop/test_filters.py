@@ -1,4 +1,4 @@
-"""A real rspamd as a milter behind the real service."""
+"""Real filters behind the real service: rspamd and opendkim."""
 
 import os
 import shutil
@@ -7,8 +7,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import dkim
 import pytest
 
+from tests.signing import rsa_key
 from tests.system.service import SITE, Service
 from tests.system.wire import Smtp, send
 
@@ -35,10 +37,38 @@ actions {{ reject = 15; add_header = 6; greylist = 4; }}
 """
 
 
+OPENDKIM = """\
+Socket inet:{port}@127.0.0.1
+Domain example.com
+Selector s1
+KeyFile {folder}/key.pem
+RequireSafeKeys false
+Mode s
+Canonicalization simple/simple
+InternalHosts 127.0.0.1
+PidFile {folder}/pid
+Background no
+"""
+
+
 def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+def wait_for(port, process):
+    """Wait until somebody listens."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        else:
+            return
 
 
 @pytest.fixture
@@ -56,20 +86,36 @@ def rspamd(program, tmp_path):
     with (tmp_path / "rspamd.log").open("wb") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
-            end = time.monotonic() + 60
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    assert process.poll() is None, (tmp_path / "rspamd.log").read_text()
-                    assert time.monotonic() < end, (tmp_path / "rspamd.log").read_text()
-                    time.sleep(0.1)
+            wait_for(port, process)
             yield f"tcp:127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(30)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_opendkim_signs_mail(program, tmp_path):
+    """Its signature, put on top by us, is valid to yet another library: nothing was changed on the way."""
+    port = free_port()
+    (tmp_path / "key.pem").write_bytes(rsa_key()[0])
+    (tmp_path / "conf").write_text(OPENDKIM.format(folder=tmp_path, port=port))
+    process = subprocess.Popen([program("opendkim"), "-f", "-x", str(tmp_path / "conf")], stdin=subprocess.DEVNULL)
+    site = SITE + f'[site.policies.milter]\non = true\nfilters = ["tcp:127.0.0.1:{port}"]\non_failure = "defer"\n'
+    service = Service(tmp_path / "node", site=site, covered=False).start()
+    try:
+        wait_for(port, process)
+        for _ in range(2):
+            send(service.ports["smtp"], "joe@example.com", ["alice@example.org"], MESSAGE)
+        exported = service.export("alice@example.org")
+        assert len(exported) == 2
+        for text in exported.values():
+            message = text[text.index(b"DKIM-Signature:") :]
+            assert dkim.verify(message, dnsfunc=lambda name, timeout=5: rsa_key()[1].encode())
+        assert service.events("policy.failed") == []
+    finally:
+        process.terminate()
+        process.wait(30)
+        service.close()
 
 
 def test_rspamd_judges_mail(rspamd, tmp_path):
