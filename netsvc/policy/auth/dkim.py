@@ -22,6 +22,8 @@ from netsvc.policy.auth.taglist import TagListError, read_tags, unspaced
 
 MAX_SIGNATURES = 8
 """Signatures of one message that are looked at, from the top."""
+MAX_SIGNATURE = 32 << 10
+"""Octets of one signature field that is read."""
 MAX_BODY_HASHES = 4
 """Different ways to hash one body; signatures that need a further one are not looked at."""
 MIN_RSA, MAX_RSA = 1024, 8192
@@ -84,6 +86,8 @@ class DkimResult:
 
 def read_signature(source: Field, now: int) -> Signature:
     """Return what a DKIM-Signature field says, at ``now`` (seconds since 1970); raises DkimError."""
+    if len(source.raw) > MAX_SIGNATURE:
+        raise DkimError("permerror", "the signature is too long")
     try:
         tags = read_tags(source.value.decode("utf-8"))
     except UnicodeDecodeError:

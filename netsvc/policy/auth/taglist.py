@@ -12,7 +12,7 @@ class TagListError(ValueError):
 def read_tags(text: str) -> dict[str, str]:
     """Return {tag: value} in the order written, white space around values gone; raises TagListError."""
     tags: dict[str, str] = {}
-    parts = text.split(";")
+    parts = text.split(";", MAX_TAGS)
     if len(parts) > MAX_TAGS:
         raise TagListError("too many tags")
     for n, part in enumerate(parts):

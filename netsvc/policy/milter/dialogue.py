@@ -45,12 +45,16 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is told: the message ``id`` as text, our name, the envelope, and (with content) its header fields."""
+    """What is told: the message ``id`` as text, our name, the envelope, and (with content) its header fields.
+
+    ``body_at`` is where in the content the body begins.
+    """
 
     id: str
     hostname: str
     envelope: Envelope
     fields: tuple[Field, ...] = ()
+    body_at: int = 0
 
 
 class _DoneError(Exception):
@@ -161,7 +165,7 @@ class Dialogue:
 
     async def _body(self) -> None:
         content = self._content
-        at = len(content.header) + 2
+        at = self._told.body_at
         while at < content.size:
             piece: bytes = await content.read(at, PIECE)
             if not piece:

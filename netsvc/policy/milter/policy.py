@@ -17,6 +17,7 @@ from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
 from netsvc.mail.ids import show_id
 from netsvc.policy.auth.fields import read_header
+from netsvc.policy.milter.codec import MilterError
 from netsvc.policy.milter.dialogue import Told, summary
 from netsvc.policy.milter.headers import made_fields
 from netsvc.policy.milter.pool import MilterPool, milter_endpoint
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from netsvc.policy.milter.codec import Answer
     from netsvc.policy.milter.dialogue import Judgement
 
+MAX_FIELDS = 10_000
+"""Header fields a filter is told; a message with more of them is a failure of the policy."""
 _DECISIVE = ("reject", "tempfail", "reply", "fail", "shutdown")
 
 
@@ -84,8 +87,13 @@ class Milters:
         return Deferred.fromCoroutine(self._content(session, envelope))
 
     async def _content(self, session: SessionFacts, envelope: Envelope) -> Verdict:
-        header: Header = await self._run(read_header, envelope.content.header)
-        told = Told(show_id(envelope.content.id), self._hostname, envelope, header.fields)
+        section = envelope.content.header
+        header: Header = await self._run(read_header, section, MAX_FIELDS)
+        if not header.complete:
+            raise MilterError(f"more than {MAX_FIELDS} header fields: not all would be told")
+        # What follows something that is no field is told as body: a filter is to see everything.
+        body_at = len(section) + 2 if header.size == len(section) else header.size
+        told = Told(show_id(envelope.content.id), self._hostname, envelope, header.fields, body_at)
         return await self._ask(session, told)
 
     async def _ask(self, session: SessionFacts, told: Told) -> Verdict:

@@ -121,6 +121,7 @@ def edited(**tags):
         ({"b": None}, "permerror"),
         ({"b": ""}, "permerror"),
         ({"b": "!"}, "permerror"),
+        ({"x-long": "x" * 40_000}, "permerror"),
         ({"b": "ää"}, "permerror"),
         ({"bh": "A"}, "permerror"),
         ({"a": "rsa-sha1"}, "policy"),

@@ -22,6 +22,7 @@ def test_fields():
 def test_a_section_that_is_cut():
     assert read_header(b"From: a").fields[0].raw == b"From: a"
     assert read_header(b"").fields == ()
+    assert (read_header(b"A: b\r\nodd\r\n").size, read_header(b"A: b\r\n").size) == (6, 6)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from netsvc.mail.address import Address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
 from netsvc.plugins.netsvc_content import milter as maker
 from netsvc.policy.milter import dialogue as dialogue_module
+from netsvc.policy.milter import policy as policy_module
 from netsvc.policy.milter import pool as pool_module
 from netsvc.policy.milter.codec import MilterError
 from netsvc.policy.milter.policy import milters
@@ -128,6 +129,16 @@ class Telling(Case):
         assert (await self.policy.check("content", session, envelope)).action == "pass"
         assert milter.said("C") == [b"localhost\0U"]
         assert b"".join(milter.said("B")) == b"We lost the game.\r\n"
+
+    async def test_nothing_is_hidden_behind_what_is_no_field(self):
+        milter = self.milter()
+        self.configure(milter)
+        await self.ask(message=b"A: b\r\nno field\r\nB: c\r\n\r\nbody\r\n")
+        assert milter.said("L") == [b"A\0b\0"]
+        assert milter.said("B") == [b"no field\r\nB: c\r\n\r\nbody\r\n"]
+        self.patch(policy_module, "MAX_FIELDS", 2)
+        with pytest.raises(MilterError, match="more than 2 header fields"):
+            await self.ask(message=b"A: b\r\n" * 3 + b"\r\nbody\r\n")
 
 
 class Judging(Case):
