@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import re2  # type: ignore[import-untyped]  # google-re2 ships no types
+
 from netsvc.mail.reply import BARE_CR, BARE_LF, MESSAGE_TOO_LARGE, NUL_BYTE
 
 if TYPE_CHECKING:
@@ -30,8 +32,17 @@ NORMALIZE = "normalize"
 BARE_NEWLINE_CHOICES = (REJECT, NORMALIZE)
 """What is done with a bare LF or CR: refuse the message after its end, or store CR LF instead."""
 
-_NOTABLE = re.compile(rb"\r(?:[^\n]|\n\.)")
-"""A CR that no LF follows, or a line that begins with a dot."""
+
+def _octets() -> re2.Options:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # a pattern of bytes is UTF-8 else, and skips what is not
+    return options
+
+
+_NOTABLE = re2.compile(rb"\r(?:[^\n]|\n\.)", _octets())
+"""A CR that no LF follows, or a line that begins with a dot.  RE2 takes a fifth of what re does on long text."""
+_STRAY_LF = re.compile(rb"\n(?<!\r\n)")
+"""An LF that no CR precedes; counting both kinds takes twice as long."""
 _LONG = 8192
 """Octets from which a chunk is worth a look whether it holds anything notable: one scan instead of three."""
 
@@ -111,11 +122,13 @@ class ContentReceiver:
 
     def _content(self, data: bytes, *, plain: bool) -> bytes:
         """Return the content that ``data`` stands for, b"" once there is a fault.  ``plain``: _NOTABLE is not in it."""
-        returns = data.count(b"\r")
-        pairs = returns if plain else data.count(b"\r\n")
-        bare_lf = data.count(b"\n") != pairs
-        bare_cr = returns != pairs
-        if not plain:
+        if plain:
+            bare_cr = False
+            bare_lf = _STRAY_LF.search(data) is not None
+        else:
+            pairs = data.count(b"\r\n")
+            bare_lf = data.count(b"\n") != pairs
+            bare_cr = data.count(b"\r") != pairs
             data = data.replace(b"\r\n.", b"\r\n")
         if self._virtual:
             data = data[2:]
