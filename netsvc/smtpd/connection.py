@@ -152,6 +152,9 @@ class SmtpConnection:
         guard = self._factory.guard
         assert guard is not None, "TLS is offered by a guard only"
         self._outlet.secure(guard.locks.certificates)
+        if self._paused:  # while replies were stuck: the handshake is to be read
+            self._paused = False
+            self._transport.resumeProducing()
 
     def handshakeCompleted(self) -> None:
         """Go on inside TLS, anew (IHandshakeListener)."""
