@@ -99,6 +99,9 @@ def test_delayed():
         ("failed", "5.1\r\nX: y", "5.0.0"),
         ("delayed", "5.1.1", "4.1.1"),
         ("delayed", "", "4.0.0"),
+        ("delivered", "", "2.0.0"),
+        ("delivered", "2.1.5", "2.1.5"),
+        ("relayed", "5.1.1", "2.0.0"),
     ],
 )
 def test_status(action, status, told):
@@ -180,3 +183,56 @@ def test_ascii_text():
     assert ascii_text("é") == "\\u{00E9}"
     assert len(ascii_text("é" * 600)) == 512
     assert ascii_text("é" * 3, 10).endswith("...")
+
+
+def test_successes():
+    """RFC 3461 6.3."""
+    one = Failed("b@example.net", "2.1.5", 250, "queued", "host.example", NOW)
+    for action, words in (("delivered", "was delivered"), ("relayed", "does not report")):
+        message, human, status, _ = read(build(account(action=action, recipients=(one,))))
+        assert words in human
+        assert status[1]["Action"] == action
+        assert status[1]["Diagnostic-Code"] == "smtp; 250 2.1.5 queued"
+        assert message["Subject"].startswith(action.capitalize())
+
+
+def test_what_the_sender_named_comes_back():
+    """RFC 3464 2.2.1, 2.3.1: decoded."""
+    one = Failed("b@example.net", "5.1.1", orcpt="rfc822;old+2Btag@example.net")
+    _, _, status, _ = read(build(account(envid="QQ+2B+20x", recipients=(one,), by_at=NOW)))
+    assert status[0]["Original-Envelope-Id"] == "QQ+ x"
+    assert status[0]["Deliver-By-Date"] == "Mon, 21 Sep 2026 14:13:20 +0000"
+    assert status[1]["Original-Recipient"] == "rfc822;old+tag@example.net"
+
+
+@pytest.mark.parametrize(
+    ("orcpt", "told"),
+    [
+        ("utf-8;\u00fc@example.net", "utf-8; \\x{FC}@example.net"),
+        ("utf-8;\\x{FC}@example.net", "utf-8; \\x{FC}@example.net"),
+        ("x-old;a=b", "x-old;a=b"),  # not xtext: as it is
+    ],
+)
+def test_addresses_beyond_ascii(orcpt, told):
+    """RFC 6533 3: a report in ASCII all the same."""
+    one = Failed("\u7528@example.net", "5.1.1", orcpt=orcpt)
+    _, _, status, _ = read(build(account(recipients=(one,))))
+    assert status[1]["Final-Recipient"] == "utf-8; \\x{7528}@example.net"
+    assert status[1]["Original-Recipient"] == told
+
+
+def test_a_report_to_an_address_beyond_ascii():
+    assert "To: <\u00fc@example.org>\r\n".encode() in build(account(to="\u00fc@example.org"))
+
+
+@pytest.mark.parametrize("body", ["text", "\u00fc"])
+def test_the_whole_message(body):
+    """RFC 3461 4.3: RET=FULL."""
+    original = f"From: alice@example.org\r\nSubject: hi\r\n\r\n{body}\r\n".encode()
+    content = build(account(original=original, whole=True))
+    message = email.message_from_bytes(content, policy=email.policy.default)
+    assert message.get("Content-Transfer-Encoding") == (None if original.isascii() else "8bit")
+    *_, last = message.iter_parts()
+    assert last.get_content_type() == "message/rfc822"
+    assert last.get_content()["Subject"] == "hi"
+    assert original in content

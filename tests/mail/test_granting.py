@@ -14,6 +14,7 @@ from netsvc.mail.message import (
     FLAG_UTF8,
     Kind,
     LocalDelivery,
+    Refusals,
 )
 
 NOW = 1_790_000_000_000
@@ -58,3 +59,8 @@ def test_who_waits():
     assert (one.orcpt, one.notify) == ("rfc822;x@y", NOTIFY_SUCCESS)
     filed, later = divided([plain, asking], held=True, due_at=NOW)
     assert (filed, [one.n for one in later]) == ([], [1, 2])
+
+
+def test_refusals_begin_with_none():
+    refusals = Refusals(frozenset({1}))
+    assert (refusals.may, refusals.made) == ({1}, {})

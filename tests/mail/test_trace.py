@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from netsvc.mail import trace
 from netsvc.mail.address import NULL, Address
-from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
+from netsvc.mail.envelope import Envelope, Recipient, SessionFacts, Wishes
 from netsvc.mail.ids import show_id
 
 ALICE = Recipient(Address("alice", "example.org"))
 BOB = Recipient(Address("bob", "example.org"))
+UTF8 = Wishes(utf8=True)
 
 
 def facts(**changes):
@@ -80,3 +81,13 @@ def test_return_path():
 @given(st.integers(0, 4_000_000_000))
 def test_dates_are_read_by_another(second):
     assert email.utils.parsedate_to_datetime(trace.date_time(second)).timestamp() == second
+
+
+def test_addresses_beyond_ascii():
+    """RFC 6531 3.7.3, 4.3."""
+    envelope = Envelope(facts(tls="TLSv1.3"), recipients=(Recipient(Address("\u00fc", "example.org")),), wishes=UTF8)
+    field = trace.received(envelope, 77, 0).decode()
+    assert " with UTF8SMTPS id " in field
+    assert "\tfor <\u00fc@example.org>; " in field
+    assert " with UTF8LMTP id " in trace.received(Envelope(facts(service="lmtp"), wishes=UTF8), 77, 0).decode()
+    assert trace.return_path(Address("\u00fc", "example.org")) == "Return-Path: <\u00fc@example.org>\r\n".encode()
