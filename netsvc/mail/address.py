@@ -114,9 +114,7 @@ def parse_local(text: str, *, utf8: bool = False) -> str:
 
 def _is_dot_atom(text: str) -> bool:
     plain = text if text.isascii() else _as_letters(text)
-    return bool(
-        text and _DOT_ATOM_CHARACTERS.match(plain) and text[0] != "." and text[-1] != "." and ".." not in text
-    )
+    return bool(text and _DOT_ATOM_CHARACTERS.match(plain) and text[0] != "." and text[-1] != "." and ".." not in text)
 
 
 def _as_letters(text: str) -> str:
