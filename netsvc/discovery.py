@@ -38,7 +38,7 @@ class Protocols:
 
 
 def protocols() -> Protocols:
-    """Return the protocols and policies there are.  Of two with one name the first found is taken, ours before others'."""
+    """Return the protocols and policies there are.  Of two with one name the first is taken, ours before others'."""
     found = Protocols()
     packages: Iterable[ModuleType] = (netsvc.plugins, twisted.plugins)
     for package in packages:

@@ -16,8 +16,8 @@ class SessionFacts:
     ``peer`` is the client's IP address as text, ``helo`` its own name for itself
     (escaped, "" before HELO), ``extended`` whether it said EHLO, ``tls`` the
     protocol and cipher or "", ``user`` the authenticated name or "", ``auth`` whether
-    the listener lets people log in, ``loopback`` whether the peer is this host, ``proxy`` the address it was passed on by or "".
-    ``id`` is the session id in logs, ``S`` and a number.
+    the listener lets people log in, ``loopback`` whether the peer is this host,
+    ``proxy`` the address it was passed on by or "".  ``id`` is the session id in logs, ``S`` and a number.
     ``sender`` is the reverse-path of the transaction under way, or the one last asked about, ``declared`` its
     SIZE= (0: none), ``expanded`` how many mailboxes and addresses its aliases stand for so far.
     ``standing`` is what policies want kept with all mail of the session, ``marks`` with
@@ -103,7 +103,7 @@ class Recipient(NamedTuple):
     notify: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: several are made for each message, and freezing costs most of it
 class Envelope:
     """One transaction's envelope.
 

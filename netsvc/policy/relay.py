@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from netsvc.deferreds import at_once
@@ -24,6 +23,8 @@ from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from twisted.internet.defer import Deferred
 
     from netsvc.interfaces import IDirectory, IPolicyGround, ISite
     from netsvc.mail.address import Address
@@ -84,10 +85,10 @@ class RecipientRule:
     def configure(self, values: Mapping[str, Any]) -> None:
         """Do nothing: what it needs of the site are no settings of its own."""
 
-    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Deferred[Verdict]:
+    def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """Answer at rcpt for the last recipient of ``envelope``; elsewhere no opinion."""
         if stage not in self.stages:
-            return succeed(PASS)
+            return PASS
         address = envelope.recipients[-1].address
 
         def judge(found: Resolution) -> Verdict:
@@ -102,7 +103,7 @@ class RecipientRule:
 
         asked = self._directory.resolve(address)
         known = at_once(asked, Resolution)
-        return asked.addCallback(judge) if known is None else succeed(judge(known))
+        return asked.addCallback(judge) if known is None else judge(known)
 
     def _ours(self, found: Resolution, session: SessionFacts, size: int) -> Verdict:
         """Answer for an address of ours; ``size`` is what the client declared, 0 for nothing."""

@@ -49,6 +49,7 @@ class Turnstile:
     """What stands around one policy.  ``policy`` is None until it is on for the first time."""
 
     __slots__ = (
+        "_asks",
         "_clock",
         "_failures",
         "_logbook",
@@ -91,6 +92,7 @@ class Turnstile:
         self.last_error = ""
         self._clock = clock
         self._logbook = logbook
+        self._asks = 0
         self._streak = 0
         self._open_until = 0.0  # the breaker is open; 0: it is closed
         self._probing = False
@@ -107,7 +109,8 @@ class Turnstile:
         if policy is None or (self._open_until and not self._may_probe()):
             self.skipped += 1
             return self._instead()
-        sample = self.counts["pass"] % SAMPLE == 0
+        self._asks += 1
+        sample = self._asks % SAMPLE == 1
         started = self._clock.seconds() if sample else 0.0
         try:
             asked = policy.check(stage, session, envelope)

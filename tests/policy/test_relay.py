@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import maybeDeferred
 from zope.interface.verify import verifyObject
 
 from netsvc.interfaces import IPolicy
@@ -19,7 +20,7 @@ def ask(rule, rcpt, peer="192.0.2.1", stage="rcpt", size=0, session=None):
     session = session or SessionFacts("S1", peer, 4711, "smtp", "mx1.example.org")
     envelope = Envelope(session, recipients=(Recipient(parse_address(rcpt)),), size=size)
     answers = []
-    rule.check(stage, session, envelope).addCallback(answers.append)
+    maybeDeferred(rule.check, stage, session, envelope).addCallback(answers.append)
     return answers[0]
 
 
@@ -186,3 +187,15 @@ def test_networks_remember_within_bounds():
 def test_domains():
     assert "a.b.example" in Domains([".example"])
     assert "" not in Domains(["example"])
+
+
+def test_who_has_logged_in_sends_to_anywhere(rule):
+    session = SessionFacts("S1", "192.0.2.1", 4711, "submission", "mx1.example.org", user="ann@example.org", auth=True)
+    assert ask(rule, "x@elsewhere.example", session=session).action == "accept"
+    assert ask(rule, "nobody@example.org", session=session).action == "reject"
+
+
+def test_t10_who_could_log_in_is_told_so(rule):
+    session = SessionFacts("S1", "192.0.2.1", 4711, "submission", "mx1.example.org", auth=True)
+    verdict = ask(rule, "x@elsewhere.example", session=session)
+    assert (verdict.action, bytes(verdict.reply)) == ("reject", b"530 5.7.0 Authentication required\r\n")
