@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from netsvc.mail.address import MAX_PATH, NULL, Address, AddressError, parse_address, parse_domain
+from netsvc.mail.envelope import NO_WISHES
 from netsvc.mail.reply import (
     BAD_ARGUMENT,
     BAD_RECIPIENT,
@@ -45,6 +46,7 @@ HTTP_VERBS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", 
 _NAME = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _QUOTED_PATH = re.compile(r'"(?:[^"\\]|\\.)*"[^>"]*>')
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_USUAL = frozenset({"SIZE", "BODY"})
 _CACHED_LINES = 4096
 _CACHED_LENGTH = 120
 
@@ -157,7 +159,7 @@ def parse_mail(argument: str) -> SenderGiven:
     try:
         size = parameters.size(params["SIZE"]) if "SIZE" in params else 0
         body = parameters.body(params["BODY"]) if "BODY" in params else "7BIT"
-        wishes = parameters.wishes(params)
+        wishes = NO_WISHES if params.keys() <= _USUAL else parameters.wishes(params)
     except ParameterError as e:
         raise CommandError(BAD_ARGUMENT.fill(why=e)) from None
     if not (text.isascii() or wishes.utf8):
@@ -226,7 +228,7 @@ def _forward_path(text: str) -> Address:
 
 def _address(text: str) -> Address:
     """Return the address of a path; a source route is checked and dropped (RFC 5321 appendix C, F.2)."""
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_PATH - 2:
+    if len(text) > MAX_PATH - 2:
         raise AddressError(f"the path is longer than {MAX_PATH} octets")
     if text.startswith("@"):
         route, colon, text = text.partition(":")
@@ -250,9 +252,8 @@ def _parameters(verb: str, text: str, known: frozenset[str]) -> Mapping[str, str
         if name in params:
             _bad_parameters(verb)
         params[name] = value
-    for name in params:
-        if name not in known:
-            raise CommandError(UNKNOWN_PARAMETER.fill(name=name))
+    if not params.keys() <= known:
+        raise CommandError(UNKNOWN_PARAMETER.fill(name=next(name for name in params if name not in known)))
     return params
 
 
