@@ -2,7 +2,7 @@
 
 import gc
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -66,6 +66,63 @@ class Case(SynchronousTestCase):
 
     def refused(self, deferred):
         return self.failureResultOf(deferred, ReplyError).value.reply
+
+
+class SubmissionTests(Case):
+    """Mail from somebody who has logged in."""
+
+    def setUp(self):
+        super().setUp()
+        self.service.senders = self
+        self.allowed = {"ann@example.org"}
+        self.session.user = "ann"
+        self.session.service = "submission"
+
+    def may_use(self, user, address):
+        self.assertEqual(user, "ann")
+        return succeed(address in self.allowed)
+
+    def ask(self, address):
+        path = parse_address(address) if address else NULL
+        return self.successResultOf(self.service.verify_sender(self.session, path, {}))
+
+    def test_the_reverse_path_is_his(self):
+        self.assertEqual(self.ask("ann@example.org"), reply.SENDER_OK)
+        self.assertEqual(self.ask(""), reply.SENDER_OK)
+        self.assertEqual(self.ask("bob@example.org"), reply.SENDER_NOT_YOURS)
+        (said,) = self.log.named("smtp.refused")
+        self.assertEqual((said["stage"], said["sender"], said["policy"]), ("mail", "bob@example.org", "sender"))
+
+    def test_policies_are_asked_after_that(self):
+        policy = FakePolicy(Verdict("reject", reply.NO_SPACE, "no"))
+        self.service = self.make([policy])
+        self.service.senders = self
+        self.assertEqual(self.ask("bob@example.org"), reply.SENDER_NOT_YOURS)
+        self.assertEqual(policy.asked, [])
+        self.assertEqual(self.ask("ann@example.org"), reply.NO_SPACE)
+
+    def test_nobody_else_is_asked_for(self):
+        self.session.user = ""
+        self.assertEqual(self.ask("bob@example.org"), reply.SENDER_OK)
+
+    def test_date_and_message_id_are_added_once(self):
+        _, done = self.send("alice@example.org", content=b"Subject: x\r\n\r\n")
+        self.successResultOf(done)
+        message = self.spool.accepted[0][0]
+        received, date, number = message.hdr.decode().split("\r\nDate: ")[0], *message.hdr.decode().split("\r\n")[-3:-1]
+        self.assertTrue(received.startswith("Received: "))
+        self.assertTrue(date.startswith("Date: "))
+        self.assertEqual(number, f"Message-ID: {message.msgid}")
+        _, done = self.send("alice@example.org", content=b"Date: x\r\nMessage-ID: <1@x>\r\n\r\n")
+        self.successResultOf(done)
+        self.assertNotIn(b"Date:", self.spool.accepted[1][0].hdr)
+        self.assertEqual(self.spool.accepted[1][0].msgid, "<1@x>")
+
+    def test_mail_between_servers_stays_as_it_is(self):
+        self.session.service = "transfer"
+        _, done = self.send("alice@example.org", content=b"Subject: x\r\n\r\n")
+        self.successResultOf(done)
+        self.assertNotIn(b"Date:", self.spool.accepted[0][0].hdr)
 
 
 class Asking(Case):
