@@ -138,6 +138,7 @@ class Engine:
     def _prepare(self) -> None:
         self.links.prepare(self.clock.now())
         try:
+            self.links.folded(lambda: self._lanes[0].put([]) if self._lanes else None)
             self._batches = [Batches(self.links.writer(), self.clock) for _ in range(self.links.lanes)]
             self._pipe = self.links.apart(lambda: self.node_id, self.new_ids)
             for batches in self._batches:

@@ -247,6 +247,9 @@ class PgLinks:
         """Return a link that reads."""
         return PgLink(self._url, writing=False)
 
+    def folded(self, ask: Callable[[], None]) -> None:
+        """Do nothing: the logs are the server's."""
+
     def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
         """Return None: the work is the server's."""
         del node_id, new_ids

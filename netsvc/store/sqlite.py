@@ -8,6 +8,7 @@ folder the same code runs on two databases in memory.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
@@ -22,12 +23,17 @@ from netsvc.store.tx import FILED, Tx, Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from netsvc.store.folding import Folding
+
 READ_S = 5.0
 STAGE_BYTES = 32 << 20
 """So many octets of them may wait for a quiet moment."""
 BODY_PAGE = 32 << 10
 """Few large pages: bodies come to body.db in bulk or by the quarter megabyte, and each page is a pass of its own."""
-LOG_OCTETS = 64 << 20
+LOG_OCTETS = 256 << 20
+"""Octets of a log at which a writer folds it itself, because nobody else has."""
+FRAMES = {"queue.db": 4000, "body.db": (64 << 20) // BODY_PAGE}
+"""Pages in a log from which it should begin again."""
 STREAM_BYTES = 16 << 20
 """Streamed pieces are committed at the latest when they are so many octets together."""
 _FULL = {sqlite3.SQLITE_FULL}
@@ -52,7 +58,7 @@ MOVE = 512
 """Small bodies moved at once."""
 
 _QUEUE_PRAGMAS = ("synchronous=FULL", "cache_size=-32000", "temp_store=MEMORY", "journal_size_limit=67108864")
-_BODY_PRAGMAS = ("synchronous=FULL", "cache_size=-8000", "journal_size_limit=67108864")
+_BODY_PRAGMAS = ("synchronous=FULL", "cache_size=-8000", "journal_size_limit=134217728")
 
 Connections = tuple[sqlite3.Connection, sqlite3.Connection]
 Fault = Callable[[str], None]
@@ -85,6 +91,7 @@ class SqliteLink:
         """Octets of small bodies not yet moved to body.db, about; 1: nobody has looked."""
         self._moved: list[int] = []
         self._dirty = False
+        self.folding: Folding | None = None
         self.fault: Fault | None = None
 
     @property
@@ -163,7 +170,12 @@ class SqliteLink:
             self.fault("commit")
         self.queue.execute("COMMIT")
         self._moved = []
+        self._wrote()
+
+    def _wrote(self) -> None:
         self._dirty = True
+        if self.folding is not None:
+            self.folding.wrote()
 
     def _put_bodies(self) -> None:
         body = self.body
@@ -262,10 +274,13 @@ class SqliteLink:
     def noted(self, octets: int) -> None:
         """Take note that another process has committed small bodies of so many octets."""
         self.staged += octets
-        self._dirty = True
+        self._wrote()
 
     def tidy(self) -> None:
-        """Move some small bodies when too many wait."""
+        """Let the logs begin again where that is wanted; move some small bodies when too many wait."""
+        if self.folding is not None and self.folding.wanted and not self.body.in_transaction:
+            self.folding.wanted = False
+            self._fold("PASSIVE")
         if self.staged > STAGE_BYTES:
             try:
                 if self._moved:
@@ -297,6 +312,12 @@ class SqliteLink:
             )
         self._moved = ids
         self.staged = max(self.staged - octets, 1) if ids else 0
+
+    def _fold(self, how: str) -> None:
+        """Copy what is left of the logs into the files; not being able to is no failure."""
+        for db in self._pair():
+            with contextlib.suppress(sqlite3.Error):
+                db.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
 
     def _forget_moved(self, queue: sqlite3.Connection) -> None:
         marks = ",".join("?" * len(self._moved))
@@ -340,7 +361,7 @@ def connect_file(folder: Path, *, writing: bool) -> Connections:
         db.execute("PRAGMA journal_mode=WAL").fetchall()
         for pragma in pragmas:
             db.execute(f"PRAGMA {pragma}")
-        pages = LOG_OCTETS // BODY_PAGE if name == "body.db" else 4000
+        pages = LOG_OCTETS // (BODY_PAGE if name == "body.db" else 4096)
         db.execute(f"PRAGMA wal_autocheckpoint={pages if writing else 0}")
         pair.append(db)
     if writing:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from netsvc.records import StoreError
 from netsvc.store import schema
-from netsvc.store.sqlite import Connections, Fault, SqliteLink, connect_file, connect_memory
+from netsvc.store.folding import Folding
+from netsvc.store.sqlite import FRAMES, Connections, Fault, SqliteLink, connect_file, connect_memory
 from netsvc.store.writerpipe import WriterPipe
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class SqliteLinks:
         self.folder = folder
         self.aside = aside
         self._lock: int | None = None
+        self._folding: Folding | None = None
         self.fault: Fault | None = None
 
     def prepare(self, now: int) -> None:
@@ -129,7 +131,13 @@ class SqliteLinks:
         """Return a link that writes."""
         link = SqliteLink(lambda: connect_file(self.folder, writing=True), writing=True)
         link.fault = self._faulty
+        link.folding = self._folding
         return link
+
+    def folded(self, ask: Callable[[], None]) -> None:
+        """Have the logs folded beside the writing; ``ask()`` is called when the writer should fold the rest."""
+        self._folding = Folding({self.folder / name: frames for name, frames in FRAMES.items()}, ask)
+        self._folding.start()
 
     def _faulty(self, step: str) -> None:
         if self.fault is not None:
@@ -145,6 +153,8 @@ class SqliteLinks:
 
     def release(self) -> None:
         """Give the lock back."""
+        if self._folding is not None:
+            self._folding.stop()
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
@@ -192,6 +202,9 @@ class MemoryLinks:
         link = SqliteLink(lambda: self._pair, writing=True, shared=True)
         link.fault = self._faulty
         return link
+
+    def folded(self, ask: Callable[[], None]) -> None:
+        """Nothing is logged."""
 
     def _faulty(self, step: str) -> None:
         if self.fault is not None:

@@ -241,6 +241,13 @@ class Links(Protocol):
         """Return a new link for reading."""
         ...
 
+    def folded(self, ask: Callable[[], None]) -> None:
+        """Begin to keep logs short beside the writing; before ``writer`` is called for the lanes.
+
+        ``ask()`` is called, in some thread, when the writer's ``tidy`` should be called.
+        """
+        ...
+
     def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
         """Return the way to a process that takes small messages, None where the writer's thread does."""
         ...
