@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from netsvc.store.engine import Engine
     from netsvc.store.tx import Tx
 
-IN_FLIGHT = 1 << 20
+IN_FLIGHT = 512 << 10
 """Octets on their way to the store, a writer; then the sender has to wait."""
 
 
