@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -120,8 +121,8 @@ class Case(TestCase):
     timeout = 60
 
     def setUp(self):
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir(parents=True)
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
         self.ground = FakeGround(clock=reactor)
         self.policy = command_hook(self.ground)
         self.addCleanup(self.policy._threads.stop)
