@@ -150,7 +150,7 @@ def address(value: object) -> str:
     """Read a mail address."""
     words = text(value)
     try:
-        return str(parse_address(words))
+        return str(parse_address(words, utf8=True))
     except AddressError as error:
         raise ValueFaultError(f"{quote(words)}: {error}", 'write for instance "alice@example.org"') from None
 

@@ -47,7 +47,7 @@ class Senders:
 
         def work(tx: Tx) -> bool:
             try:
-                wanted = parse_address(address)
+                wanted = parse_address(address, utf8=True)
             except AddressError:
                 return False
             if not _storable(user):
