@@ -215,7 +215,7 @@ def test_what_is_wrong_with_a_maker(maker, fault):
 
 class Ground:
     hostname = "mx1.example.org"
-    mailbox_service = logbook = clock = None
+    mailbox_service = logbook = clock = tls = portal = verifiers = slots = doors = None
 
 
 def test_the_smtp_drop_in_hands_the_door_its_settings_in_seconds(monkeypatch):
