@@ -69,7 +69,7 @@ def test_old_versions_are_refused(mailhouse, program, version):
 
 def test_the_console_by_openssl(mailhouse, program):
     where = f"127.0.0.1:{mailhouse.ports['console']}"
-    typed = f"admin\r\n{mailhouse.password()}\r\nwhoami\r\nexit\r\n"
+    typed = f"admin\n{mailhouse.password()}\nwhoami\nexit\n"
     done = run(program("openssl"), "s_client", "-quiet", "-crlf", "-connect", where, input=typed)
     assert "role" in done.stdout.lower(), done.stdout
 
