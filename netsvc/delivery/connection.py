@@ -18,6 +18,7 @@ from netsvc.delivery.transcript import Transcript
 from netsvc.mail.message import Result
 from netsvc.mail.outcome import Fault, Outcome
 from netsvc.smtp.client import MAIL_FROM, RCPT_TO, Completed, Ended, Ready, SendContent, Verdict
+from netsvc.smtp.offering import most_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -302,7 +303,8 @@ class Connection:
 
     async def _next(self, wire: Wire) -> Job | None:
         """Return the next job, waiting idle for one; None when the connection is to be closed."""
-        if self._stopping or self._kicked or not wire.usable or self._messages >= MOST_MESSAGES:
+        most = min(most_messages(wire.session.extensions) or MOST_MESSAGES, MOST_MESSAGES)
+        if self._stopping or self._kicked or not wire.usable or self._messages >= most:
             return None
         job = self.peer.next_job()
         if job is not None:

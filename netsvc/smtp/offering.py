@@ -7,6 +7,7 @@ extension that the peer lacks, ``objection`` says so.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from netsvc.mail.envelope import (
@@ -22,6 +23,7 @@ from netsvc.mail.envelope import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MAILMAX = re.compile(r"(?:^|[ ;])MAILMAX=([1-9][0-9]{0,5})(?=[ ;]|\Z)", re.IGNORECASE)
 _NOTIFY = ((NOTIFY_SUCCESS, "SUCCESS"), (NOTIFY_FAILURE, "FAILURE"), (NOTIFY_DELAY, "DELAY"))
 
 
@@ -111,3 +113,9 @@ def of_rcpt(transaction: Transaction, index: int, extensions: Mapping[str, str])
     if orcpt and (orcpt.isascii() or transaction.wishes.utf8):
         words += f" ORCPT={orcpt}"
     return words.encode("utf-8")
+
+
+def most_messages(extensions: Mapping[str, str]) -> int | None:
+    """Return how many messages a peer takes in one session by its LIMITS (RFC 9422), None when it does not say."""
+    match = _MAILMAX.search(extensions.get("LIMITS", ""))
+    return int(match[1]) if match is not None else None

@@ -242,3 +242,13 @@ class PeerTest(AgentCase):
                 far = self.net.accept()
                 far.greet()
             assert self.only(d).status == status
+
+    def test_no_more_messages_than_the_peer_takes(self):
+        """RFC 9422: the next one goes on a connection of its own."""
+        for _ in range(2):
+            d = self.attempt()
+            far = self.net.accept()
+            far.greet(b"PIPELINING", b"LIMITS MAILMAX=1")
+            far.take()
+            assert far.after == b"QUIT\r\n"
+            assert self.only(d).result is Result.DELIVERED

@@ -3,7 +3,7 @@
 import pytest
 
 from netsvc.mail.envelope import NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RET_FULL, RET_HDRS, Wishes
-from netsvc.smtp.offering import Transaction, objection, of_mail, of_rcpt
+from netsvc.smtp.offering import Transaction, most_messages, objection, of_mail, of_rcpt
 
 ALL = dict.fromkeys(["SIZE", "8BITMIME", "BINARYMIME", "CHUNKING", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY"], "")
 ALL["DELIVERBY"] = "60"
@@ -86,3 +86,13 @@ def test_an_original_recipient_beyond_ascii():
     """RFC 6533 3."""
     transaction = wishing(utf8=True)._replace(asked=(("utf-8;\u00fc@c", 0),))
     assert of_rcpt(transaction, 0, ALL) == " ORCPT=utf-8;\u00fc@c".encode()
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [("MAILMAX=3", 3), ("RCPTMAX=100 MAILMAX=20", 20), ("mailmax=7;X=1", 7), ("RCPTMAX=5", None), ("MAILMAX=0", None)],
+)
+def test_how_many_messages_a_session_may_carry(limits, most):
+    """RFC 9422 4.1."""
+    assert most_messages({"LIMITS": limits}) == most
+    assert most_messages({}) is None
