@@ -3,6 +3,7 @@
 CPU time of this process, the best of three: other load on the machine does not count.
 """
 
+import contextlib
 import time
 
 import pytest
@@ -15,6 +16,10 @@ from netsvc.mail.address import AddressError, parse_address
 from netsvc.mail.header import HeaderScan
 from netsvc.mail.reply import OK, RECIPIENT_OK, START_MAIL
 from netsvc.patterns import PatternError, compile_glob, compile_regex
+from netsvc.sasl.plain import Login, Plain
+from netsvc.sasl.scram import Scram
+from netsvc.sasl.steps import MalformedError, RefusedError
+from netsvc.sasl.verifier import fake_verifier
 from netsvc.smtp.events import NEED_DATA, DataRequested, Pause, RecipientGiven, SessionEnded
 from netsvc.smtp.proxy import SIGNATURE, ProxyError, ProxyReader
 from netsvc.smtp.replies import PeerError, ReplyParser
@@ -108,6 +113,19 @@ def proxy_header(data):
             continue
 
 
+def sasl_responses(data):
+    named = Login()
+    named.receive(b"ann")
+    begun = Scram("n", {}, plus=False, plus_offered=False)
+    begun.receive(b"n,,n=ann,r=abc")
+    begun.begin(fake_verifier(b"s", "ann"))
+    fresh = Scram("n", {}, plus=False, plus_offered=False)
+    for exchange in (Plain(), Login(), named, fresh, begun):
+        for response in (data, b"n,,n=" + data + b",r=a"):
+            with contextlib.suppress(MalformedError, RefusedError, AssertionError):
+                exchange.receive(response)
+
+
 def peer_reply(data):
     parser = ReplyParser()
     try:
@@ -172,6 +190,7 @@ def pattern(data):
 
 PARSERS = [
     smtp_commands,
+    sasl_responses,
     smtp_text,
     stand_in,
     proxy_header,
