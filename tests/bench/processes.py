@@ -52,6 +52,7 @@ class Sink:
                 return
             except OSError:
                 if time.monotonic() > end:
+                    self.close()
                     raise
                 time.sleep(0.02)
 
@@ -103,9 +104,11 @@ class Bench:
         return self
 
     def __exit__(self, *_):
-        self.service.close()
-        self.sink.close()
-        self.folder.cleanup()
+        try:
+            self.service.close()
+        finally:
+            self.sink.close()
+            self.folder.cleanup()
 
     @property
     def smtp(self):
