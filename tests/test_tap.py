@@ -17,6 +17,7 @@ from netsvc.commands import Setting
 from netsvc.node import NodeService
 from netsvc.signin import NamedChecker
 from netsvc.tap import LOG_PLACE, Options, makeService
+from tests import certs
 
 NODE = '[listeners.smtp]\nprotocol = "smtp"\nendpoint = "tcp:0:interface=127.0.0.1"\n'
 
@@ -60,6 +61,18 @@ def test_check_says_what_would_run_and_touches_nothing(config, capsys, tmp_path)
     for words in ("the configuration can be used", str(config), "would be created", "listener smtp", "max_recipients"):
         assert words in out
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_check_reads_certificates(config, capfd, tmp_path):
+    certificate, key, _ = certs.write(tmp_path)
+    config.write_text(f'{NODE}\n[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n[tls.names."a.example"]\n'
+                      f'certificate = "{certificate}"\nkey = "{tmp_path}/none"\n')  # fmt: skip
+    capfd.readouterr()
+    assert refused("--config", config, "--check") == 78
+    said = capfd.readouterr().err
+    assert said == f'netsvc: {config}: tls.names."a.example": {tmp_path}/none: cannot be read: No such file or directory\n'
+    (tmp_path / "none").write_bytes(key.read_bytes())
+    assert refused("--config", config, "--check") == 0
 
 
 def test_check_tells_of_the_site(config, capsys):
