@@ -225,16 +225,17 @@ class Limits:
         for windows in self._windows.values():
             if not windows.most:
                 continue
-            here = dict(windows.largest(now, TOP))
-            for key, window in here.items():
-                used = window.used + window.pending
-                if used or window.refused:
-                    until = now_ms + round((window.until - now) * 1000)
-                    rows.append(_row(windows.name, key, used, windows.most, until, window.refused))
+            shared: dict[str, tuple[int, int]] = {}
             if self._counters.shared:
-                for key, used, left_ms in await self._counters.most(windows.realm, TOP):
-                    if key not in here:
-                        rows.append(_row(windows.name, key, used, windows.most, now_ms + left_ms, 0))
+                shared = {key: (used, left) for key, used, left in await self._counters.most(windows.realm, TOP)}
+            for key, window in windows.largest(now, TOP):
+                used, left = shared.pop(key, (0, round((window.until - now) * 1000)))
+                used = max(used, window.used + window.pending)
+                if used or window.refused:
+                    rows.append(_row(windows.name, key, used, windows.most, now_ms + left, window.refused))
+            rows += [
+                _row(windows.name, key, used, windows.most, now_ms + left, 0) for key, (used, left) in shared.items()
+            ]
         return rows
 
     def clear(self, name: str, key: str) -> Deferred[int]:
