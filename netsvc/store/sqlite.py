@@ -58,7 +58,7 @@ MOVE = 512
 """Small bodies moved at once."""
 
 _QUEUE_PRAGMAS = ("synchronous=FULL", "cache_size=-32000", "temp_store=MEMORY", "journal_size_limit=67108864")
-_BODY_PRAGMAS = ("synchronous=FULL", "cache_size=-8000", "journal_size_limit=134217728")
+_BODY_PRAGMAS = ("synchronous=FULL", "cache_size=-1000", "journal_size_limit=134217728")
 
 Connections = tuple[sqlite3.Connection, sqlite3.Connection]
 Fault = Callable[[str], None]
