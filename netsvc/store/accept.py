@@ -236,14 +236,13 @@ class Accepting:
             if uid:
                 kept.append((entry, uid, size))
                 continue
-            reply = MAILBOX_FULL_NOW if box else UNKNOWN_USER
+            refused = _refusal(entry, box, size)
             if refusals is not None and entry.n in refusals.may:
-                never = box is not None and 0 < box.quota_bytes < size
-                refusals.made[entry.n] = MAILBOX_FULL if never else reply
+                refusals.made[entry.n] = refused
                 continue
             if not item.must and len(item.local) + len(item.deliveries) == 1:
-                raise ReplyError(reply)
-            waiting.append((entry, reply))
+                raise ReplyError(refused)
+            waiting.append((entry, MAILBOX_FULL_NOW if box else UNKNOWN_USER))
         return kept, waiting
 
     def _file(
@@ -303,6 +302,15 @@ class Accepting:
             int(Kind.MAILBOX), int(State.DEFERRED), tx.now + QUOTA_RETRY_MS, reason, reply.text, None, None,
             message.size, escape(entry.orcpt) or None, entry.notify,
         )  # fmt: skip
+
+
+def _refusal(entry: LocalDelivery, box: Box | None, size: int) -> Reply:
+    """Return why a mailbox does not take a mail of ``size``: for now, or never; never never for the postmaster."""
+    if box is None:
+        return UNKNOWN_USER
+    if 0 < box.quota_bytes < size and entry.rcpt.partition("@")[0].lower() != "postmaster":
+        return MAILBOX_FULL
+    return MAILBOX_FULL_NOW
 
 
 def _without(message: Message, refusals: Refusals, left: Sequence[Any]) -> Message:

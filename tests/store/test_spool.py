@@ -73,6 +73,14 @@ def test_quota_of_the_only_recipient_refuses(house):
     assert house.value("SELECT count(*) FROM mail") == 1
 
 
+def test_what_never_fits_is_refused_for_good_but_for_the_postmaster(house):
+    box = house.mailbox(quota=100)
+    error = house.fails(house.accepting(b"x" * 200, [house.local(box)]), ReplyError)
+    assert (error.reply.code, error.reply.status) == (552, "5.2.2")
+    error = house.fails(house.accepting(b"x" * 200, [house.local(box, rcpt="Postmaster@example.net")]), ReplyError)
+    assert (error.reply.code, error.reply.status) == (452, "4.2.2")
+
+
 def test_quota_of_messages(house):
     box = house.mailbox(msgs=1)
     house.accept(b"x", [house.local(box)])
