@@ -88,9 +88,9 @@ def mailhouse(tmp_path_factory):
 def client(service, listener="submission"):
     port = service.ports[listener]
     if listener == "submissions":
-        smtp = smtplib.SMTP_SSL("127.0.0.1", port, timeout=20, context=trusting())
+        smtp = smtplib.SMTP_SSL("127.0.0.1", port, timeout=60, context=trusting())
     else:
-        smtp = smtplib.SMTP("127.0.0.1", port, timeout=20)
+        smtp = smtplib.SMTP("127.0.0.1", port, timeout=60)
         smtp.starttls(context=trusting())
     smtp.ehlo("laptop.example.net")
     return smtp
@@ -340,21 +340,24 @@ def test_t6_garbage_is_dropped(mailhouse):
 
 def test_certificates_are_read_again(mailhouse):
     def served():
-        with socket.create_connection(("127.0.0.1", mailhouse.ports["submissions"]), 20) as sock, trusting().wrap_socket(sock) as inside:
+        with (
+            socket.create_connection(("127.0.0.1", mailhouse.ports["submissions"]), 20) as sock,
+            trusting().wrap_socket(sock) as inside,
+        ):
             return inside.getpeercert(binary_form=True)
 
     folder = mailhouse.folder
     before = served()
     with client(mailhouse) as smtp:
         (folder / "cert.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nhalf")
-        mailhouse.wait("tls.certificate_refused")
+        mailhouse.wait("tls.certificate_refused", timeout=60)
         assert served() == before
         shown = mailhouse.netsvcctl("--json", "show tls-certificates").stdout
         row = next(json.loads(x)["row"] for x in shown.splitlines() if '"row"' in x)
         assert row["error"]
         certs.write(folder, names=("new.example.org",), days=3)
-        mailhouse.wait("tls.certificate_read")
-        mailhouse.wait("tls.certificate_expires")
+        mailhouse.wait("tls.certificate_read", timeout=60)
+        mailhouse.wait("tls.certificate_expires", timeout=60)
         assert served() != before
         assert smtp.noop()[0] == 250
 
