@@ -12,6 +12,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from netsvc.mail.address import AddressError, parse_address
 from netsvc.mail.envelope import (
     NO_WISHES,
     NOTIFY_DELAY,
@@ -112,6 +113,20 @@ def _by(value: str) -> dict[str, Any]:
     return {"by": seconds, "by_return": mode == "R", "by_trace": bool(match[3])}
 
 
+def _auth(value: str) -> dict[str, Any]:
+    """Check AUTH=: who the client says has submitted the message (RFC 4954 5).
+
+    No client is trusted to say that: it is as if <> had been said.
+    """
+    if value != "<>":
+        text = from_xtext(value) or ""
+        try:
+            parse_address(text, utf8=not text.isascii())
+        except AddressError:
+            raise ParameterError("AUTH is a mailbox in xtext, or <>") from None
+    return {}
+
+
 def _priority(value: str) -> dict[str, Any]:
     if not _PRIORITY.fullmatch(value):
         raise ParameterError("MT-PRIORITY is a number from -9 to 9")
@@ -127,6 +142,7 @@ _WISHES: dict[str, Callable[[str], dict[str, Any]]] = {
     "HOLDUNTIL": _hold_until,
     "BY": _by,
     "MT-PRIORITY": _priority,
+    "AUTH": _auth,
 }
 OF_MAIL = frozenset({"SIZE", "BODY", *_WISHES})
 OF_RCPT = frozenset({"NOTIFY", "ORCPT"})

@@ -34,6 +34,7 @@ SUCCEEDED = 235
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")
 _AUTH_USAGE = r.SYNTAX.fill(usage="AUTH mechanism [initial-response]")
 _STARTTLS_USAGE = r.SYNTAX.fill(usage="STARTTLS")
+AUTH_UNKNOWN = r.UNKNOWN_PARAMETER.fill(name="AUTH")
 _TWICE = r.BAD_SEQUENCE.fill(why="already authenticated")
 _IN_TLS = r.BAD_SEQUENCE.fill(why="TLS is active already")
 

@@ -300,6 +300,8 @@ class ServerSession(Contents):
             objection = terms.objection(event.size, event.wishes, tls=offer.tls, authenticated=self.authenticated)
             if objection is not None:
                 raise CommandError(objection)
+            if "AUTH" in event.params and not offer.mechanisms:
+                raise CommandError(security.AUTH_UNKNOWN)
         if terms.max_messages and self.messages >= terms.max_messages:
             self._out.append(bytes(r.TOO_MANY_MESSAGES.fill(hostname=terms.hostname)))
             self._end("too many messages")

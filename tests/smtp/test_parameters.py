@@ -41,6 +41,8 @@ from netsvc.smtp.parameters import OF_MAIL, OF_RCPT, ParameterError
         ({"BY": "+0;N"}, Wishes(by=0)),
         ({"MT-PRIORITY": "-9"}, Wishes(priority=-9)),  # RFC 6710 4
         ({"MT-PRIORITY": "4"}, Wishes(priority=4)),
+        ({"AUTH": "<>"}, NO_WISHES),  # RFC 4954 5
+        ({"AUTH": "e+3Dmc2@example.com"}, NO_WISHES),
     ],
 )
 def test_wishes(params, wishes):
@@ -57,6 +59,9 @@ def test_no_wish_is_the_one_that_is_cheap_to_look_for():
         ({"SMTPUTF8": "x"}, "has no value"),
         ({"REQUIRETLS": "x"}, "has no value"),
         ({"RET": "ALL"}, "RET is"),
+        ({"AUTH": "<"}, "AUTH is"),
+        ({"AUTH": "a+2"}, "AUTH is"),
+        ({"AUTH": "nobody"}, "AUTH is"),
         ({"RET": ""}, "RET is"),
         ({"ENVID": ""}, "ENVID is"),
         ({"ENVID": "a+0D+0Ab"}, "ENVID is"),  # a line end within a field of the report: T9
