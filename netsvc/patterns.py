@@ -55,5 +55,8 @@ def compile_glob(pattern: str) -> Any:
 
     Raises PatternError.
     """
-    parts = [".*" if c == "*" else "." if c == "?" else re2.escape(c) for c in _bounded(pattern)]
+    try:
+        parts = [".*" if c == "*" else "." if c == "?" else re2.escape(c) for c in _bounded(pattern)]
+    except UnicodeError as error:  # half of a character
+        raise PatternError("it is not a pattern") from error
     return _compile(r"\A" + "".join(parts) + r"\z", "pattern")

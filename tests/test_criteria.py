@@ -136,6 +136,12 @@ def test_patterns_are_refused_with_their_own_error():
         compile_glob("*" * (MAX_PATTERN + 1))
 
 
+def test_half_of_a_character_is_in_no_pattern():
+    for compile_ in (compile_regex, compile_glob):
+        with pytest.raises(PatternError):
+            compile_("\ud800")
+
+
 def test_globs_take_everything_else_literally():
     assert compile_glob("a.b[c]+(*)").search("A.B[C]+(anything)")
     assert not compile_glob("a.b").search("axb")

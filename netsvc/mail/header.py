@@ -69,7 +69,10 @@ class HeaderScan:
         seam = (self._tail + data[:3]).find(b"\r\n\r\n")  # an end that begins in what came before
         end = seam - len(self._tail) if seam >= 0 else data.find(b"\r\n\r\n")
         if seam >= 0 or end >= 0:
-            self._pieces.append(data[: max(end + 2, 0)])
+            if end >= -2:
+                self._pieces.append(data[: end + 2])
+            else:  # of the empty line something has come already
+                self._pieces = [b"".join(self._pieces)[: end + 2]]
             self.close()
             return
         self._pieces.append(data)

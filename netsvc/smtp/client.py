@@ -205,6 +205,8 @@ class ClientSession:
 
     def finish(self) -> bytes:
         """Return what ends the content; send it.  Raises ValueError when it has not the size that was announced."""
+        if self.state != "content":  # the peer has ended the session meanwhile
+            return b""
         self.state = END_OF_DATA
         self._slots.append(self._on_dot)
         return self._outgoing.finish()

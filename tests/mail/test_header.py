@@ -34,6 +34,16 @@ def test_any_split_finds_the_same(cuts):
     assert (s.hops, s.msgid, s.subject) == (2, "<one@example.org>", "Hello world")
 
 
+def test_what_is_kept_ends_before_the_empty_line_however_it_was_cut():
+    for header in (b"", b"A: b\r\n"):
+        whole = header + b"\r\nbody"
+        for a, b in itertools.combinations_with_replacement(range(len(whole) + 1), 2):
+            kept = HeaderScan(keep=True)
+            for piece in (whole[:a], whole[a:b], whole[b:]):
+                kept.feed(piece)
+            assert kept.header == header, (a, b)
+
+
 def test_byte_by_byte():
     s = scan(*[MESSAGE[i : i + 1] for i in range(len(MESSAGE))])
     assert (s.hops, s.subject) == (2, "Hello world")

@@ -391,6 +391,20 @@ def test_close_at_every_byte():
         assert run(SCRIPT[:end], end // 2) == []
 
 
+def test_an_end_while_content_goes_out_is_the_end():
+    """The refusal comes with the reply that lets content go: what was begun is ended, and nothing is begun anew."""
+    session = ready(Talk(), CHUNKING).session
+    session.begin(ONE)
+    sent, told, ended = session.receive(b"250 ok\r\n250 ok\r\n451 no\r\n")
+    assert isinstance(sent, SendContent)
+    assert replies_of(told) == [("content", 451)]
+    assert isinstance(ended, Ended)
+    session.content(BODY)
+    assert session.finish() == b""
+    assert session.state == "ended"
+    assert session.receive(b"250 ok\r\n") == []
+
+
 def test_fuzz():
     """A hostile peer causes PeerError or nothing: no other exception, no delivery without a 2xx to the final dot."""
     chance = random.Random(11)
