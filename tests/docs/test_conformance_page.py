@@ -29,6 +29,7 @@ TITLES = {
     6409: "Message submission",
     6531: "SMTPUTF8",
     6532: "Internationalized headers",
+    6533: "Internationalized delivery status",
     6710: "MT-PRIORITY",
     8314: "Cleartext considered obsolete",
     8689: "REQUIRETLS",

@@ -168,6 +168,21 @@ def assert_said(check, replies):
     for pattern, reply in zip(wanted, replies, strict=False):
         assert re.match(pattern, reply, re.MULTILINE | re.DOTALL), (pattern, reply, replies)
     assert len(replies) == len(wanted), replies
+    for reply in replies:
+        assert_well_formed(reply)
+
+
+def assert_well_formed(reply):
+    """Assert what holds for every reply: RFC 5321 4.2 and 4.5.3.1.5, RFC 2034 4."""
+    lines = reply.split("\n")
+    for number, line in enumerate(lines, 1):
+        assert re.fullmatch(r"[2-5][0-5]\d[ -][ -~]*", line), reply
+        assert len(line) <= 510
+        assert line[:3] == lines[0][:3]
+        assert line[3] == (" " if number == len(lines) else "-")
+        status = re.match(r"...[ -]([245])\.\d{1,3}\.\d{1,3} ", line)
+        assert status is None or status[1] == line[0], reply
+        assert status or line[0] == "3" or line[:3] in {"220", "250"}, reply
 
 
 def places(data):

@@ -100,6 +100,12 @@ CHUNKS = (
     check(3030, "3", "binary content is kept octet by octet", EHLO, _IN_BINARY, RCPT, chunk(_BINARY[:100], "250"), chunk(_BINARY[100:], "250", last=True), stored=(Stored(_BINARY),)),
     check(3030, "3", "DATA is refused with 503 for BODY=BINARYMIME", EHLO, _IN_BINARY, RCPT, say("DATA", "503 5.5.1"), chunk(_BINARY, "250", last=True), stored=(Stored(_BINARY),)),
     check(3030, "4.2", "the pipelined scenario with BINARYMIME", EHLO, raw(b"MAIL FROM:<ned@example.net> BODY=BINARYMIME\r\nRCPT TO:<bob@example.org>\r\nRCPT TO:<alice@example.org>\r\nBDAT 100\r\n" + b"z" * 100 + b"BDAT 24 LAST\r\n" + b"\n" * 24, "250", "250", "250", "250 .*100 octets", "250"), QUIT, ends=True, stored=(Stored(b"z" * 100 + b"\n" * 24, ("bob@example.org", "alice@example.org")),)),
+    check(3030, "2", "what follows the size is LAST or nothing", *BEGUN, say("BDAT 5 FIRST", "501 5.5.4"), ends=True),
+    check(3030, "2", "a size of more digits than any message has is refused", *BEGUN, say("BDAT 18446744073709551621 LAST", "552 5.3.4"), ends=True),
+    check(3030, "2", "a NUL in chunks that are not BINARYMIME is refused at the end", *BEGUN, chunk(b"a\0b\r\n", "250"), chunk(b"", "550 5.5.2", last=True), NOOP),
+    check(3030, "2", "a CR and an LF in two chunks are one line end", *BEGUN, chunk(TEXT[:-1], "250"), chunk(b"\n", "250", last=True), stored=(KEPT,)),
+    check(3030, "2", "EHLO between chunks forgets them", *BEGUN, chunk(b"half", "250"), EHLO, MAIL, RCPT, chunk(TEXT, "250", last=True), stored=(KEPT,)),
+    check(3030, "2", "QUIT between chunks keeps nothing", *BEGUN, chunk(TEXT, "250"), QUIT, ends=True),
 )  # fmt: skip
 
 UTF8 = (
@@ -116,6 +122,7 @@ UTF8 = (
     check(6531, "3.7.3", "with says UTF8SMTP", EHLO, _ASKED, RCPT, DATA, content(TEXT), stored=(Stored(TEXT, trace=" with UTF8SMTP id "),)),
     check(6531, "3.7.4.2", "VRFY and EXPN take SMTPUTF8", EHLO, say("VRFY bob SMTPUTF8", "252"), say("EXPN staff SMTPUTF8", "502")),
     check(6532, "3.2", "fields in UTF-8 are kept octet by octet", EHLO, _ASKED, RCPT, DATA, content(b"From: \xc3\xbc@b\xc3\xbccher.example\r\n" + TEXT), stored=(Stored(b"From: \xc3\xbc@b\xc3\xbccher.example\r\n" + TEXT),)),
+    check(6533, "3", "ORCPT of type utf-8 takes UTF-8 with SMTPUTF8, and its escapes without", EHLO, _ASKED, say("RCPT TO:<bob@example.org> ORCPT=utf-8;b\u00f6b@example.org", "250"), RSET, MAIL, say("RCPT TO:<bob@example.org> ORCPT=utf-8;b\u00f6b@example.org", "55[03] 5.6.7"), say("RCPT TO:<bob@example.org> ORCPT=utf-8;b\\x{F6}b@example.org", "250")),
 )  # fmt: skip
 
 LIMITS = (

@@ -47,6 +47,10 @@ SENDERS = (
     check(1035, "2.3.4", "a label of a domain has 63 octets at most", EHLO, sender(f"c@{_LABEL}.example"), say("RSET", "250"), sender(f"c@b{_LABEL}.example", "501 5.1.7")),
     check(5321, "C", "a source route in a reverse-path is taken and ignored", EHLO, sender("@a.example,@b.example:carol@example.net"), RCPT, DATA, content(TEXT), stored=(Stored(TEXT, trace="Return-Path: <carol@example.net>"),)),
     check(5321, "2.4", "the case of a sender's local part is kept", EHLO, sender("CaRoL@example.net"), RCPT, DATA, content(TEXT), stored=(Stored(TEXT, trace="Return-Path: <CaRoL@example.net>"),)),
+    check(5321, "4.1.2", "a quoted local part may be empty", EHLO, sender('""@example.net'), RCPT, DATA, content(TEXT), stored=(Stored(TEXT, trace='Return-Path: <""@example.net>'),)),
+    check(5321, "4.1.3", "a literal of another kind is refused", EHLO, sender("carol@[x-tag:there]", "501 5.1.7"), sender("carol@[]", "501 5.1.7"), MAIL),
+    check(5321, "4.5.3.1.2", "a domain of 255 octets is beyond what a path can hold, one of 250 is taken", EHLO, sender("c@" + ".".join([_LABEL] * 3 + ["b" * 58])), say("RSET", "250"), sender("c@" + ".".join([_LABEL] * 4), "501 5.1.7")),
+    check(5321, "2.3.5", "a domain has no dot at its end", EHLO, sender("carol@example.net.", "501 5.1.7"), MAIL),
 )  # fmt: skip
 
 RECIPIENTS = (

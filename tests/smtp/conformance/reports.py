@@ -56,6 +56,8 @@ LOCAL = (
     lmtp("4.2", "one recipient has one answer", _LHLO, MAIL, RCPT, DATA, content(TEXT, _QUEUED), QUIT, stored=(KEPT,), ends=True),
     lmtp("4.2", "a chunk that is LAST is answered once for each recipient, the others once", _LHLO, MAIL, RCPT, _ALICE, chunk(TEXT[:9], "250 2.0.0 9 "), chunk(TEXT[9:], _QUEUED, _QUEUED, last=True), NOOP, stored=(_BOTH,)),
     lmtp("4.3", "PIPELINING and ENHANCEDSTATUSCODES are offered", say("LHLO c.example", "250-.*^250-PIPELINING$.*^250 ENHANCEDSTATUSCODES$")),
+    check(6531, "4.3", "with says UTF8LMTP", _LHLO, mail("SMTPUTF8"), RCPT, DATA, content(TEXT), door=LMTP, stored=(Stored(TEXT, trace=" with UTF8LMTP id "),)),
+    lmtp("4.2", "what stands where no chunk may is answered once, and its octets are not obeyed", _LHLO, MAIL, chunk(b"NOOP\r\n", "503 5.5.1", last=True), RCPT),
     lmtp("5", "nothing is sent on: a mailbox that is not here is refused", _LHLO, MAIL, say("RCPT TO:<x@elsewhere.example>", "550 5.7.1"), NOOP),
 )  # fmt: skip
 

@@ -100,6 +100,12 @@ LOGINS = (
     user(4616, "2", "PLAIN without its two NULs is refused", say("AUTH PLAIN " + b64(USER), "501"), say("AUTH PLAIN " + b64(f"\0{USER}"), "501"), LOGIN),
     user(4954, "4", "LOGIN asks for a name and a password", say("AUTH LOGIN", "334 VXNlcm5hbWU6$"), say(b64(USER), "334 UGFzc3dvcmQ6$"), say(b64(PASSWORD), "235 2.7.0")),
     known(3848, "1", "with says ESMTPSA inside TLS and logged in", OWN, RCPT, DATA, content(TEXT), stored=(Stored(TEXT, trace=" with ESMTPSA id "),)),
+    known(4954, "4", "EHLO behind AUTH leaves the user logged in", EHLO, OWN, RSET, say(f"AUTH PLAIN {PLAIN}", "503 5.5.1")),
+    user(4954, "4", "a response within 12288 octets is read to its end", say("AUTH PLAIN", "334"), say(b64("\0nobody@example.org\0" + "w" * 9100), "535 5.7.8"), NOOP),
+    user(4954, "4", "an empty response where one is asked for is no success", say("AUTH PLAIN", "334"), say("", "501"), NOOP),
+    user(4954, "4", "nothing may follow the initial response", say(f"AUTH PLAIN {PLAIN} more", "501"), say(f"MAIL FROM:<{USER}>", "530 5.7.0")),
+    user(4954, "4", "commands within an exchange are responses", say("AUTH PLAIN", "334"), say("QUIT", "501"), NOOP),
+    known(6531, "4.3", "with says UTF8SMTPSA inside TLS and logged in", mine("SMTPUTF8"), RCPT, DATA, content(TEXT), stored=(Stored(TEXT, trace=" with UTF8SMTPSA id "),)),
 )  # fmt: skip
 
 USERS = (
