@@ -23,6 +23,9 @@ from tests.smtp.conformance.check import (
 
 _MANY = tuple(say("RCPT TO:<bob@example.org>", "250 2.1.5") for _ in range(MAX_RECIPIENTS))
 
+_TO_ALICE = (MAIL, say("RCPT TO:<alice@example.org>", "250 2.1.5"))
+_ALICE = Stored(TEXT, ("alice@example.org",), "Return-Path: <carol@example.net>")
+
 HELLO = (
     check(5321, "3.1", "the greeting is 220 and begins with the server's name", NOOP, greeting=f"220 {HOST} ESMTP"),
     check(5321, "4.1.1.1", "EHLO is answered with 250, the name, and a line an extension", say("EHLO c.example", f"250-{HOST}\n(250-[A-Z0-9][^\n]*\n)+250 [A-Z0-9][^\n]*\\Z")),
@@ -53,6 +56,10 @@ ORDER = (
     check(5321, "3.3", "there may be several transactions in a session", *OPEN, content(TEXT), MAIL, RCPT, DATA, content(TEXT), QUIT, stored=(KEPT, KEPT), ends=True),
     check(5321, "4.1.1.4", "DATA takes no argument", *BEGUN, say("DATA now", "501 5.5.4"), DATA, content(TEXT), stored=(KEPT,)),
     check(5321, "4.1.1.5", "RSET forgets sender and recipients", *BEGUN, RSET, say("DATA", "503"), say("RCPT TO:<bob@example.org>", "503"), MAIL, say("DATA", "503")),
+    check(5321, "4.1.1.5", "what RSET has forgotten is in no later message", EHLO, say("MAIL FROM:<x@example.net> BODY=BINARYMIME SMTPUTF8", "250"), RCPT, RSET, *_TO_ALICE, say("RCPT TO:<b\u00f6b@example.org>", "553 5.6.7"), DATA, content(TEXT), stored=(_ALICE,)),
+    check(5321, "4.1.1.4", "the recipients of one message do not get the next", *OPEN, content(TEXT), *_TO_ALICE, DATA, content(TEXT), stored=(KEPT, _ALICE)),
+    check(5321, "4.1.4", "the recipients before EHLO do not get the next message", *BEGUN, EHLO, *_TO_ALICE, DATA, content(TEXT), stored=(_ALICE,)),
+    check(5321, "4.1.1.4", "the recipients of a message that is refused do not get the next", *OPEN, content(b"a\nb\r\n", "550 5.5.2"), *_TO_ALICE, DATA, content(TEXT), stored=(_ALICE,)),
     check(5321, "4.1.1.5", "RSET takes no argument, and then forgets nothing", *BEGUN, say("RSET all", "501 5.5.4"), DATA, content(TEXT), stored=(KEPT,)),
     check(5321, "4.1.1.5", "RSET leaves the greeting standing and the connection open", EHLO, RSET, RSET, MAIL),
     check(5321, "4.1.1.9", "NOOP changes nothing, and its argument means nothing", *BEGUN, NOOP, say("NOOP what ever", "250 2.0.0"), DATA, content(TEXT), stored=(KEPT,)),

@@ -104,6 +104,8 @@ CHUNKS = (
     check(3030, "2", "a size of more digits than any message has is refused", *BEGUN, say("BDAT 18446744073709551621 LAST", "552 5.3.4"), ends=True),
     check(3030, "2", "a NUL in chunks that are not BINARYMIME is refused at the end", *BEGUN, chunk(b"a\0b\r\n", "250"), chunk(b"", "550 5.5.2", last=True), NOOP),
     check(3030, "2", "a CR and an LF in two chunks are one line end", *BEGUN, chunk(TEXT[:-1], "250"), chunk(b"\n", "250", last=True), stored=(KEPT,)),
+    check(3030, "2", "a CR that ends the last chunk is a bare CR", *BEGUN, chunk(TEXT, "250"), chunk(b"x\r", "550 5.5.2", last=True), NOOP),
+    check(3030, "2", "the recipients of one message in chunks do not get the next", *BEGUN, chunk(TEXT, "250", last=True), MAIL, say("RCPT TO:<alice@example.org>", "250"), chunk(TEXT, "250", last=True), stored=(KEPT, Stored(TEXT, ("alice@example.org",)))),
     check(3030, "2", "EHLO between chunks forgets them", *BEGUN, chunk(b"half", "250"), EHLO, MAIL, RCPT, chunk(TEXT, "250", last=True), stored=(KEPT,)),
     check(3030, "2", "QUIT between chunks keeps nothing", *BEGUN, chunk(TEXT, "250"), QUIT, ends=True),
 )  # fmt: skip
