@@ -170,7 +170,7 @@ MAILBOX = Table(
         C("quota", "size", "octets allowed, 0 for any", "QUOTA", show="zero"),
         C("quota_messages", "int", "mails allowed, 0 for any", "MAX", show="zero"),
         C("use", "int", "percent of its quota in use, of octets or mails, whichever is more", "USE%"),
-        C("last_access", "time", "when it was last read", "LAST ACCESS"),
+        C("last_access", "time", "when it was last read", "LAST ACCESS", show="relative"),
         C("state", "enum", "its state", "STATE", words=("ok", "locked")),
     ),
     "one mailbox",

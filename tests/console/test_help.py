@@ -57,7 +57,7 @@ def test_overview_and_every_command_describe_themselves():
     for command in TABLE:
         assert command.help
         assert all(word.help or command.hidden for word in command.words), command.name
-        assert (command.name in text) is not command.hidden
+        assert (f"\n  {command.name} " in text) is not command.hidden
         shown = describe(command)
         assert command.syntax in shown
         assert f"role {command.role}" in shown

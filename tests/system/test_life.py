@@ -60,7 +60,7 @@ def test_check_says_what_would_run_and_touches_nothing(make_service):
         ("this is not toml", ("netsvc.toml",)),
         ('[listeners.x]\nprotocol = "gopher"\nendpoint = "tcp:0"', ("gopher",)),
         ('[listeners.x]\nprotocol = "smtp"\nendpoint = "nonsense:0"', ("nonsense", "x")),
-        ('[tls]\ncertificate = "x"', ("tls", "not yet supported")),
+        ('[tls]\ncertificate = "x"', ("tls.key", "missing")),
         ('[site]\ndomains = "example.org"', ("domains",)),
         ('[site.routes]\n"a.example" = "pigeon:coop"', ("pigeon",)),
     ],

@@ -118,7 +118,7 @@ def test_quotas(post, operator):
     assert rcpt(post, "small@example.org", size=" SIZE=1000") == ["250 2.1.5"]
     with Smtp(post.ports["smtp"]) as smtp:  # what was not declared is found by the transaction
         smtp.begin("a@example.net", ["small@example.org"])
-        assert smtp.content(LARGE).startswith("452 4.2.2")
+        assert smtp.content(LARGE).startswith("552 5.2.2")
     assert held(operator, 'address="small@example.org"') == {"small": 0}
     send(post.ports["smtp"], "a@example.net", ["small@example.org"], HEAD)
     (row,) = operator.rows("show mailboxes where use > 10% and address=small@example.org")

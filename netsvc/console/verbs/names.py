@@ -81,7 +81,7 @@ COMMANDS = (
         "entries of the greylist, the youngest first, a thousand at most",
         args=(Arg("text", "text", "an address, a domain or a network to look for", optional=True),),
         table=GREYLIST,
-        examples=("show greylist carol@example.net", "show greylist | where state=waiting | count"),
+        examples=("show greylist carol@example.net", "show greylist | match waiting | count"),
     ),
     Command(
         (Word("greylist", "who is asked to come again"), Word("clear", "forget entries")),
