@@ -74,3 +74,8 @@ def listing(candidates: tuple[tuple[str, str], ...], width: int) -> str:
     text = "".join("".join(w + " " * (cell - text_width(w)) for w, _ in line).rstrip() + "\n" for line in lines)
     left_out = len(words) - sum(map(len, lines))
     return text + (f"... and {left_out} more\n" if left_out else "")
+
+
+def whole_lines(text: str) -> str:
+    """Return ``text`` ended by a line end."""
+    return text if text.endswith("\n") or not text else text + "\n"

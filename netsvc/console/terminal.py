@@ -16,18 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from netsvc.console.pager import MORE, Pager, listing
+from netsvc.console.pager import MORE, Pager, listing, whole_lines
 from netsvc.console.stream import take_stop
 from netsvc.interfaces import ITerminal
 from netsvc.telnet.display import Drawing
-from netsvc.telnet.editor import (
-    CompleteWanted,
-    EditorEvent,
-    EndOfInput,
-    HelpWanted,
-    LineEditor,
-    Submitted,
-)
+from netsvc.telnet.editor import CompleteWanted, EditorEvent, EndOfInput, HelpWanted, LineEditor, Submitted
 from netsvc.telnet.keys import Key, KeyReader, Press, WindowSize
 from netsvc.telnet.line import LINE_LIMIT
 from netsvc.telnet.session import COLUMNS, ROWS, window
@@ -43,6 +36,8 @@ if TYPE_CHECKING:
 TYPED_AHEAD: Final = 64 * 1024
 """Characters kept while a command runs; beyond them nothing is read from the client."""
 ESCAPE_SECONDS: Final = 0.1
+KEYS_A_TURN: Final = 100
+"""Keys acted on before the reactor serves others: each may ask for help, and somebody may send thousands at once."""
 
 
 class Mode(Enum):
@@ -74,6 +69,7 @@ class Terminal:
         self._keys = KeyReader()
         self._queue: deque[Press] = deque()
         self._queued = 0
+        self._keys_left = KEYS_A_TURN
         self._mode = Mode.BUSY
         self._reading: Deferred[EditorEvent] | None = None
         self._pager = Pager()
@@ -108,7 +104,8 @@ class Terminal:
                     self.resize(press.columns, press.rows)
                 continue
             if press is Key.INTERRUPT:
-                self._pump()  # what stands before it may begin what it cancels
+                if self._keys_left:
+                    self._pump()  # what stands before it may begin what it cancels
                 if self._mode is Mode.BUSY:
                     self._interrupt()
                     continue
@@ -161,12 +158,15 @@ class Terminal:
             return
         self._pumping = True
         try:
-            while self._mode is not Mode.BUSY and (self._queue or self._ended):
+            while self._mode is not Mode.BUSY and (self._queue or self._ended) and (self._keys_left or self.closed):
                 if not self._queue:
                     self._finish(EndOfInput())
                     continue
                 press = self._queue.popleft()
                 self._queued -= len(press) if isinstance(press, str) else 1
+                self._keys_left -= 1
+                if not self._keys_left:
+                    self._clock.callLater(0, self._next_turn)
                 if self._mode is Mode.PAGING:
                     self._page_key(press)
                 elif not isinstance(press, WindowSize):
@@ -177,6 +177,10 @@ class Terminal:
         if self._held and self._queued <= self.typed_ahead // 2:
             self._held = False
             self._wire.hold(False)
+
+    def _next_turn(self) -> None:
+        self._keys_left = KEYS_A_TURN
+        self._pump()
 
     def _draw(self) -> None:
         if self._mode is Mode.READING:
@@ -236,7 +240,7 @@ class Terminal:
             self._wire.send(self.editor.take() + self._completed(event.left))
         elif isinstance(event, HelpWanted):
             text = self.assistant.help(event.left) if self.assistant is not None else ""
-            self._wire.send(self.editor.aside(_whole(text)))
+            self._wire.send(self.editor.aside(whole_lines(text)))
         else:
             if not isinstance(event, EndOfInput) or self.editor.display.drawing is not Drawing.SILENT:
                 self._wire.send(self.editor.take())
@@ -259,7 +263,7 @@ class Terminal:
             return None
         self._end_progress()
         if self._mode is Mode.READING:
-            self._wire.send(self.editor.aside(_whole(text)))
+            self._wire.send(self.editor.aside(whole_lines(text)))
             return self._wire.pressure()
         if self._discarding:
             return None
@@ -391,8 +395,3 @@ class Terminal:
         if self._progress:
             self._progress = False
             self._wire.send("\r\x1b[K")
-
-
-def _whole(text: str) -> str:
-    """Return ``text`` ended by a line end."""
-    return text if text.endswith("\n") or not text else text + "\n"

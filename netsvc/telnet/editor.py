@@ -189,8 +189,7 @@ class LineEditor:
         return event
 
     def _question(self, verbatim: bool) -> EditorEvent | None:
-        left = self._line.left
-        if verbatim or not self._assist or not self._live or in_quotes(left):
+        if verbatim or not self._assist or not self._live or in_quotes(left := self._line.left):
             self._insert("?")
             return None
         return HelpWanted(left)

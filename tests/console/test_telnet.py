@@ -310,8 +310,26 @@ def test_c19_before_the_login_not_more_than_8_kib_are_read():
     client.say("op\nsecret\n" + "show 1\n" * 2000)
     assert client.transport.producerState == "paused"
     client.house.checker.hold.callback(None)
+    assert 0 < len(client.session.lines) < 200  # then others have their turn
+    client.clock.advance(0)
     assert client.transport.producerState == "producing"
     assert len(client.session.lines) == 2000
+
+
+@pytest.mark.parametrize("keys", [b"?", b"\t", b"\r", b"\x03", b"\x1b[A", b"help\r"])
+def test_thousands_of_keys_at_once_are_taken_in_many_turns(keys):
+    """What asks for help or ends a line costs far more than the octet that it is."""
+    client = Client()
+    client.login(DO_ECHO_SGA + XTERM)
+    took = []
+    later = client.clock.callLater
+    client.clock.callLater = lambda delay, act, *args: took.append(act) or later(delay, act, *args)
+    client.door.dataReceived(keys * 10_000)
+    assert took.count(client.door.terminal._next_turn) == 1
+    assert client.door.terminal.ahead
+    client.clock.advance(0)
+    assert not client.door.terminal.ahead
+    assert took.count(client.door.terminal._next_turn) > 90
 
 
 def test_c19_a_client_that_does_not_read_pauses_the_command_and_is_dropped_after_a_minute():
