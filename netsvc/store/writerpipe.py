@@ -55,13 +55,21 @@ class Pipe(Int32StringReceiver):
     def __init__(self, owner: WriterPipe) -> None:
         """Tell ``owner`` what comes."""
         self._owner = owner
+        self._behind = False  # something may still be with the transport
 
-    def send(self, string: bytes) -> None:
-        """Send an order now, not when the reactor comes round to it: the process begins while we go on."""
+    def send(self, string: bytes, *, alone: bool) -> None:
+        """Send an order now, not when the reactor comes round to it: the process begins while we go on.
+
+        ``alone``: all orders before have been answered, so nothing of them is on its way.  Else what the transport
+        still has of them goes first: octets of messages read as an order would be a stranger's orders.
+        """
         data = len(string).to_bytes(4) + string
         transport = cast("Connection", self.transport)
-        sent = transport.writeSomeData(data) if not transport.dataBuffer else 0
+        if alone:
+            self._behind = False
+        sent = 0 if self._behind else transport.writeSomeData(data)
         if sent != len(data):
+            self._behind = True
             transport.write(data[sent:] if isinstance(sent, int) else data)  # type: ignore[no-untyped-call] # Twisted's has no types
 
     def stringReceived(self, string: bytes) -> None:
@@ -145,6 +153,9 @@ class WriterPipe:
 
     def put(self, units: Sequence[Unit]) -> None:
         """Have ``units`` (plain ones) written."""
+        if self._pipe is None:  # it has ended since they were taken for it
+            self._owner.elsewhere(list(units))
+            return
         self._waiting.extend(units)
         self._go()
 
@@ -162,12 +173,13 @@ class WriterPipe:
         waiting = self._waiting
         pipe = self._pipe
         if pipe is not None and waiting:
+            alone = not self._asked
             units = [waiting.popleft() for _ in range(min(len(waiting), BATCH))]
             self._asked.extend(units)
             items = [unit.item for unit in units]
             self._octets += sum(item.content.size for item in items)
             order = Order(self._now(), self._node_id(), self._new_ids(need(items)), [flat(item) for item in items])
-            pipe.send(pickle.dumps(order, pickle.HIGHEST_PROTOCOL))
+            pipe.send(pickle.dumps(order, pickle.HIGHEST_PROTOCOL), alone=alone)
         elif not self._asked:
             turns.release()
 

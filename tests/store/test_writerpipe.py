@@ -118,6 +118,52 @@ def test_a_process_that_dies_before_it_has_an_order_leaves_it_to_the_thread(hous
     assert house.value("SELECT count(*) FROM mail") == 1
 
 
+class Slow:
+    """A transport whose kernel takes ``room`` octets at once; what it is handed beyond waits for ``drain``."""
+
+    def __init__(self, room):
+        self.room = room
+        self.arrived = b""
+        self.waiting = b""
+
+    def writeSomeData(self, data):
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.arrived += taken
+        return len(taken)
+
+    def write(self, data):
+        self.waiting += data
+
+    def drain(self):
+        self.arrived, self.waiting = self.arrived + self.waiting, b""
+
+
+def test_no_order_gets_into_the_middle_of_another():
+    """Its octets would be read as an order: whoever sent the message would have the process unpickle his own."""
+    pipe = writerpipe.Pipe(None)
+    slow = pipe.transport = Slow(room=6)
+    pipe.send(b"first", alone=True)
+    slow.room = 100  # the process has read what there was, and the reactor has not come round to the rest
+    pipe.send(b"second", alone=False)
+    assert slow.arrived == b"\0\0\0\x05fi"
+    slow.drain()
+    assert slow.arrived == b"\0\0\0\x05first\0\0\0\x06second"
+    pipe.send(b"third", alone=True)
+    assert slow.arrived.endswith(b"second\0\0\0\x05third")
+    assert not slow.waiting
+
+
+def test_a_process_that_dies_in_the_turn_in_which_mail_comes_leaves_it_to_the_thread(house):
+    box = house.mailbox()
+    asked = house.accepting(b"1", [house.local(box)])  # to be handed over at the end of the turn
+    behind = pipe(house)
+    behind.lost(behind._pipe)
+    assert not behind.up
+    house.run(asked)
+    assert house.value("SELECT count(*) FROM mail") == 1
+
+
 def test_a_process_that_cannot_be_started_again_is_tried_again(house, monkeypatch):
     box = house.mailbox()
     monkeypatch.setattr(writerpipe.sys, "executable", "/nonexistent/python")
