@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from netsvc.accounts.checkers import BusyLogin
 from netsvc.accounts.hashes import HasherBusyError
-from netsvc.accounts.identity import password_of
+from netsvc.accounts.identity import name_of, password_of
 from netsvc.interfaces import ILoginSource
 from netsvc.mail.escape import escape_bytes
 
@@ -41,6 +41,8 @@ MAIL_LOCK_MS: Final = 15 * 60_000
 PAIR_LIMIT: Final = 10
 NETWORK_LIMIT: Final = 40
 NAME_LIMIT: Final = 100
+SHOWN: Final = 64
+"""Characters of a name that can be nobody's which are looked at."""
 
 
 def network_of(source: str) -> tuple[str, bool]:
@@ -67,6 +69,14 @@ def counted(name: str, source: str, *, exact: bool = False) -> list[tuple[str, i
     if not loopback:
         keys += [(f"{network} *", NETWORK_LIMIT), (f"* {name}", NAME_LIMIT)]
     return keys
+
+
+def _counted_name(given: str | bytes) -> str:
+    """Return the one text that all ways to write an account's name count for: whoever adds blanks is no other."""
+    text = name_of(given)
+    if text:
+        return text
+    return escape_bytes(given if isinstance(given, bytes) else given.encode("utf-8", "replace"), SHOWN).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +109,7 @@ class ThrottledChecker:
         return Deferred.fromCoroutine(self._check(credentials))
 
     async def _check(self, credentials: Any) -> Any:
-        given = credentials.username
-        name = escape_bytes(given if isinstance(given, bytes) else given.encode("utf-8", "replace"), 64).lower()
+        name = _counted_name(credentials.username)
         source = credentials.source if ILoginSource.providedBy(credentials) else ""
         keys = counted(name, source, exact=self._rule.exact)
         for key, _ in keys:

@@ -66,6 +66,13 @@ def test_ten_failures_lock_the_name_from_that_network_only(login):
     assert login("bob", "secret-2", "192.0.2.200") == "bob"
 
 
+def test_blanks_about_a_name_make_no_other_name(login):
+    for i in range(PAIR_LIMIT):
+        assert login(" " * i + "Ann" + "\t" * (i % 2), "wrong", "192.0.2.1") == "wrong name or password"
+    assert login("ann", "secret-1", "192.0.2.1") == "locked"
+    assert login("ann ", "secret-1", "192.0.2.1") == "locked"
+
+
 def test_a_success_forgets_the_failures(login, counters):
     for _ in range(PAIR_LIMIT - 1):
         login("ann", "wrong", "192.0.2.1")
