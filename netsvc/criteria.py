@@ -93,7 +93,10 @@ Expr = Test | And | Or | Not
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an object.  ``key`` is its name in rows; ``kind`` as in Test; ``words`` an enum's."""
+    """One field of an object.  ``key`` is its name in rows; ``kind`` as in Test; ``words`` an enum's.
+
+    ``several``: its text is words with blanks between them, and to be equal to one of them is enough.
+    """
 
     name: str
     kind: str
@@ -102,6 +105,7 @@ class Field:
     key: str = ""
     words: Sequence[str] = ()
     aliases: Sequence[str] = ()
+    several: bool = False
 
     @property
     def row_key(self) -> str:
@@ -162,7 +166,7 @@ QUEUE = (
     Field("error", "text", "the last reply's exact words", "error~spamhaus"),
     Field("route", "text", "the rule that routes it", "route=mx"),
     Field("host", "text", "the host last tried", "host=mx1.*"),
-    Field("tag", "text", "tag a policy gave", "tag=bulk"),
+    Field("tag", "text", "a tag that policies gave", "tag=bulk", several=True),
     Field("bounce", "bool", "whether the reverse-path is null", "bounce=true"),
     Field("held-by", "text", "who put it on hold", "held-by=op"),
     Field("held-why", "text", "the reason of the hold", "held-why~INC-812"),
@@ -277,13 +281,19 @@ def matches(expr: Expr, of: str, row: Mapping[str, Any], now_ms: int) -> bool:
 
 
 def _test(test: Test, known: Field, value: Any) -> bool:
+    equal = _among if known.several else _equal
     if test.op in {"!=", "!~"}:
-        return not _equal(test.value, known.kind, value)
+        return not equal(test.value, known.kind, value)
     if test.op == "in":
-        return any(_equal(wanted, known.kind, value) for wanted in test.value)
+        return any(equal(wanted, known.kind, value) for wanted in test.value)
     if test.op in {"=", "~"}:
-        return _equal(test.value, known.kind, value)
+        return equal(test.value, known.kind, value)
     return value is not None and _ORDER[test.op](value, test.value)
+
+
+def _among(wanted: Any, kind: str, value: Any) -> bool:
+    """Say whether ``value`` as a whole, or one of its words, is what is wanted."""
+    return _equal(wanted, kind, value) or any(_equal(wanted, kind, word) for word in _text(value).split())
 
 
 def _equal(wanted: Any, kind: str, value: Any) -> bool:

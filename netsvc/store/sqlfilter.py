@@ -13,7 +13,7 @@ s, which fold to ASCII letters in memory, do not in SQL.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from netsvc import criteria
@@ -141,6 +141,9 @@ def _test(test: Test, context: _Context) -> _Piece:
     if known.kind == "id":
         return _ids(test.value if test.op == "in" else (test.value,), context.of)
     column = OBJECTS[context.of][known.name]
+    if known.several:
+        wanted = test.value if test.op == "in" else (test.value,)
+        return _join("OR", [_among(each, column, context) for each in wanted])
     if test.op == "in":
         return _any_of(test.value, known.kind, column, context)
     if known.kind in {"text", "address"}:
@@ -210,6 +213,22 @@ def _one(value: Any, kind: str, column: Column, context: _Context) -> _Piece:
     return _Piece(f"{_fold(column, context)} = ?", (value.lower(),))
 
 
+def _among(value: Any, column: Column, context: _Context) -> _Piece:
+    """Return the test for one text among the words of a column, or for all of them; a pattern's is left to be sure."""
+    if isinstance(value, Regex) or value == "":
+        return _one(value, "text", column, context)
+    around = replace(column, sql=f"' ' || {column.sql} || ' '")
+    if isinstance(value, Glob):
+        compile_glob(value.pattern)
+        return replace(_like(f"* {value.pattern} *", around, context), exact=False)
+    return replace(_like(f"* {value} *", around, context), exact=False) if _plain(value) else _MAYBE
+
+
+def _plain(text: str) -> bool:
+    """Say whether a text means the same as a pattern."""
+    return not set(text) & set("*?")
+
+
 def _address(value: Network | str, column: Column) -> _Piece:
     """Narrow addresses down by their text; every IPv6 one is left for the residual, for it may hold an IPv4 one."""
     text = value.text if isinstance(value, Network) else value
@@ -246,6 +265,10 @@ def _encodable(text: str) -> bool:
 
 def _glob(pattern: str, column: Column, context: _Context) -> _Piece:
     compile_glob(pattern)
+    return _like(pattern, column, context)
+
+
+def _like(pattern: str, column: Column, context: _Context) -> _Piece:
     if not pattern.isascii() or pattern.count("*") > MAX_STARS:
         return _MAYBE
     if "\0" in pattern:

@@ -34,7 +34,7 @@ BLOB = table("blob", "id sha256:b size refs place")
 DOMAINS = ("example.com", "example.net", "mx.example.org", "b.test")
 SENDERS = ("", "news@shop.example", "News@shop.example", "o'brien@x_y.test", '"a@b"@c.test', "postmaster")
 LOCALS = ("ann", "Ann", "bob_1", "100%", "x'); DROP TABLE delivery;--", "ünal")
-TEXTS = (None, "", "alice", "Invoice 100%", "a_b", "' OR 1=1 --", "Übung", "back\\slash", "!bang")
+TEXTS = (None, "", "alice", "alice a_b", "Invoice 100%", "a_b", "' OR 1=1 --", "Übung", "back\\slash", "!bang")
 PEERS = (None, "", "10.1.2.3", "10.200.0.9", "192.0.2.7", "2001:db8::1", "::ffff:10.1.2.3")
 REASONS = (
     (11, 1, 421, "4.7.28", "rate limit", "421 4.7.28 Our system"),

@@ -2,6 +2,8 @@
 
 import random
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -126,6 +128,40 @@ def test_fuzz_50000_filters(queue):
             result(queue.read(lambda tx, expr=expr, page=page: page(freeze(tx), expr, None, 5, "-id")))
     assert not vocabulary & {"DROP", "TABLE", "alice", "bung", "example", "EXAMPLE", "limit", "421", "shop", "s", "ids"}
     assert len(vocabulary) < 120
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("test", "sought"),
+    [
+        (Test("tag", "=", "bulk"), {1, 2, 3}),
+        (Test("tag", "=", "dnsbl BULK"), {2}),
+        (Test("tag", "!=", "bulk"), {0, 4, 5}),
+        (Test("tag", "in", ("bulk", "odd*one")), {1, 2, 3, 5}),
+        (Test("tag", "=", "odd*one"), {5}),
+        (Test("tag", "=", Glob("helo-*")), {3, 4}),
+        (Test("tag", "=", Glob("d*-bare")), set()),
+        (Test("tag", "=", ""), {0}),
+        (Test("tag", "~", Regex("bl b")), {2}),
+        (Test("tag", "=", "x" * 3000), set()),
+        (Test("tag", "=", "b\u00fclk"), set()),
+    ],
+)
+def test_mail_is_found_by_any_of_its_tags(test, sought, dialect):
+    tags = ("", "bulk", "dnsbl bulk", "bulk helo-bare", "helo-bare", "odd*one")
+    assert {n for n, tag in enumerate(tags) if matches(test, "queue", {"tag": tag}, NOW)} == sought
+    compiled = compile_where(test, "queue", dialect, NOW, regexp=dialect == "sqlite")
+    if dialect == "sqlite":
+        sql = compiled.sql.replace("m.tag", "?1").replace("= ?", "= ?2").replace("LIKE ?", "LIKE ?2")
+        if len(compiled.params) == 1 and "REGEXP" not in sql:
+            with closing(sqlite3.connect(":memory:")) as database:
+                through = {
+                    n
+                    for n, tag in enumerate(tags)
+                    if database.execute(f"SELECT {sql}", (tag, *compiled.params)).fetchone()[0]  # ours
+                }
+            assert through >= sought
+            assert through == sought or compiled.residual is not None
 
 
 def test_injection_is_only_a_value():
