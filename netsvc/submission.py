@@ -266,6 +266,7 @@ class Submission:
         n = 0
         for recipient, resolution in zip(envelope.recipients, found, strict=True):
             if resolution is CUT:
+                self._numbers.append([])  # a place for each recipient: LMTP answers them in order
                 continue
             rcpt = str(recipient.address)
             targets: list[MailboxRef | str] = [*resolution.mailboxes, *resolution.forwards]

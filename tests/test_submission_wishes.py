@@ -86,6 +86,26 @@ class WishesTest(Case):
         assert self.refusals.may == {2, 4}  # the others are of an alias to several
         assert submission.refused == dict.fromkeys((1, 3, 4), MAILBOX_FULL_NOW)
 
+    def test_lmtp_refuses_the_right_one_behind_a_loop_that_was_cut(self):
+        """A refusal that went to the wrong recipient would be a message acknowledged and lost, and one taken twice."""
+        self.refuse({1})
+        self.directory.known["list@example.org"] = Resolution(True, (), ("x@partner.example",))
+        names = ("list", "alice", "bob", "gone")
+        rcpts = [self.to(f"{name}@example.org") for name in names]
+        self.session.service = "lmtp"
+        submission = self.service.submit(Envelope(self.session, SENDER, tuple(rcpts)))
+        host = self.session.hostname.encode()
+        submission.write(
+            b"Received: from a by "
+            + host
+            + b" (netsvc) with ESMTP id 1\r\n\tfor <list@example.org>; now\r\n\r\nText\r\n"
+        )
+        submission.commit()
+        _, _, deliveries, local = self.spool.accepted[-1]
+        assert deliveries == []
+        assert [(entry.rcpt.partition("@")[0], entry.n) for entry in local] == [("alice", 1), ("bob", 2), ("gone", 3)]
+        assert submission.refused == {1: MAILBOX_FULL_NOW}
+
     def test_others_refuse_nobody_alone(self):
         self.refuse({1})
         submission, *_ = self.take(self.to("alice@example.org"))
