@@ -1,6 +1,5 @@
 """Chunks (BDAT, RFC 3030; T21): dialogues whole, byte by byte and cut anywhere, and what hostile ones come to."""
 
-import random
 import time
 
 import pytest
@@ -9,8 +8,7 @@ from hypothesis import strategies as st
 
 from netsvc.mail import reply as r
 from netsvc.mail.address import Address
-from netsvc.smtp.chunking import MAX_CHUNK, ChunkReceiver, Chunks, chunk_given
-from netsvc.smtp.events import ContentDropped, ContentEnded, ContentReceived, DataRequested, SessionEnded
+from netsvc.smtp.events import ContentDropped, ContentEnded, DataRequested, SessionEnded
 from netsvc.smtp.lines import LineBuffer
 from netsvc.smtp.states import State
 from netsvc.smtp.terms import Terms
@@ -225,48 +223,3 @@ def test_what_has_come_is_counted():
     t.take(answer)
     assert t.session.content_size == 0  # between chunks
     assert Talk([bdat(b"abc")[:-1]]).session.content_size == 0  # of a chunk that is refused
-
-
-def test_fuzz_200000_chunks():
-    """Arguments of BDAT and octets behind them: taken or refused, counted exactly, and nothing raises."""
-    rng = random.Random(3030)
-    words = [
-        "0",
-        "1",
-        "7",
-        "30",
-        "9" * 20,
-        "9" * 21,
-        "-1",
-        "LAST",
-        "last",
-        " ",
-        "  ",
-        "\u0663",
-        "x",
-        "+3",
-        "3e1",
-        "0x3",
-    ]
-    octets = b"\r\n.\0a\xff"
-    taken = 0
-    for n in range(200_000):
-        given = chunk_given("".join(rng.choices(words, k=1 + n % 3)))
-        if given is None:
-            continue
-        taken += 1
-        assert 0 <= given.size <= MAX_CHUNK
-        chunks = Chunks().begin(given)
-        chunks.receiver = receiver = ChunkReceiver(20, ("reject", "normalize")[n & 1], binary=not n % 5)
-        buffer = LineBuffer()
-        data = bytes(rng.choices(octets, k=rng.randrange(40)))
-        where = rng.randrange(len(data) + 1)
-        buffer.push(data[:where])
-        buffer.push(data[where:])
-        while isinstance(event := chunks.next(buffer), ContentReceived):
-            pass
-        assert chunks.left == max(given.size - len(data), 0)
-        assert (event is None) == (chunks.left == 0)
-        assert len(buffer) == max(len(data) - given.size, 0)
-        assert receiver.fault is None or not receiver.fault.positive
-    assert taken > 20_000

@@ -1,7 +1,5 @@
 """The client session against scripted servers: whole, byte by byte, hostile, and against our own server session."""
 
-import random
-
 import pytest
 
 from netsvc.smtp.client import (
@@ -403,32 +401,6 @@ def test_an_end_while_content_goes_out_is_the_end():
     assert session.finish() == b""
     assert session.state == "ended"
     assert session.receive(b"250 ok\r\n") == []
-
-
-def test_fuzz():
-    """A hostile peer causes PeerError or nothing: no other exception, no delivery without a 2xx to the final dot."""
-    chance = random.Random(11)
-    lines = [b"220 x\r\n", b"250 ok\r\n", b"354 go\r\n", b"550 no\r\n", b"421 bye\r\n", b"450 no\r\n", EHLO, PLAIN_EHLO]
-    delivered = 0
-    for _ in range(20_000):
-        talk = Talk()
-        try:
-            talk.feed(BANNER if chance.random() < 0.9 else chance.choice(lines))
-            talk.feed(EHLO if chance.random() < 0.8 else chance.choice(lines))
-            for _ in range(chance.randrange(8)):
-                if talk.session.state == "ready":
-                    talk.begin(TWO)
-                line = bytearray(chance.choice(lines))
-                if chance.random() < 0.1:
-                    line[chance.randrange(len(line))] = chance.randrange(256)
-                talk.feed(bytes(line))
-        except PeerError:
-            pass
-        for event in talk.events:
-            if isinstance(event, Completed):
-                assert len(event.verdicts) == 2
-                delivered += any(v.delivered for v in event.verdicts)
-    assert delivered
 
 
 CHUNKING = b"250-mx.example.net\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
