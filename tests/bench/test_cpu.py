@@ -16,6 +16,14 @@ from netsvc.mail.address import AddressError, parse_address
 from netsvc.mail.header import HeaderScan
 from netsvc.mail.reply import OK, RECIPIENT_OK, START_MAIL
 from netsvc.patterns import PatternError, compile_glob, compile_regex
+from netsvc.policy.auth.dkim import DkimError, read_signature
+from netsvc.policy.auth.dmarc import read_dmarc
+from netsvc.policy.auth.fields import author_domains, read_header
+from netsvc.policy.auth.results import forged
+from netsvc.policy.auth.spfrecord import SpfSyntaxError, read_record
+from netsvc.policy.milter.codec import MilterError, MilterReader, packet
+from netsvc.resolver.packets import MAX_TEXT, StrangePacketError, question
+from netsvc.resolver.packets import read as read_answer
 from netsvc.sasl.plain import Login, Plain
 from netsvc.sasl.scram import Scram
 from netsvc.sasl.steps import MalformedError, RefusedError
@@ -126,6 +134,43 @@ def sasl_responses(data):
                 exchange.receive(response)
 
 
+def smtp_chunks(data):
+    session = ServerSession(TERMS)
+    session.receive_data(b"EHLO a\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<a@b.example>\r\n")
+    session.receive_data(b"BDAT %d LAST\r\n" % len(data) + data + b"BDAT " + data)
+    run(session)
+
+
+def milter_answers(data):
+    for start in (b"", packet(b"y", data), packet(b"h", data), packet(b"i", b"\0\0\0\1" + data), packet(b"+", data)):
+        with contextlib.suppress(MilterError):
+            MilterReader().feed(start + data)
+
+
+def dns_answer(data):
+    asked = question(b"a.example", "txt", 7)
+    head = b"\0\x07\x81\x80\0\x01\0\x63\0\x63\0\0" + asked[12:-11]  # all of the question but EDNS0
+    for packet_ in (data, head + data, (head + data)[: 16 << 10]):
+        with contextlib.suppress(StrangePacketError):
+            read_answer(packet_, asked, "a.example", "txt")
+
+
+def spf_and_dmarc(data):
+    with contextlib.suppress(SpfSyntaxError):
+        read_record((b"v=spf1 a:" + data)[:MAX_TEXT])
+    read_dmarc("a.example", [(b"v=DMARC1; p=" + data)[:MAX_TEXT]])
+
+
+def header_fields(data):
+    for start in (b"", b"From: ", b"Authentication-Results: ", b"DKIM-Signature: b="):
+        section = read_header(start + data)
+        author_domains(section)
+        forged(section, "mx1.example.org")
+        for field in section.named(b"dkim-signature"):
+            with contextlib.suppress(DkimError):
+                read_signature(field, 0)
+
+
 def peer_reply(data):
     parser = ReplyParser()
     try:
@@ -192,6 +237,11 @@ PARSERS = [
     smtp_commands,
     sasl_responses,
     smtp_text,
+    smtp_chunks,
+    milter_answers,
+    dns_answer,
+    spf_and_dmarc,
+    header_fields,
     stand_in,
     proxy_header,
     peer_reply,
