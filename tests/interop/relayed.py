@@ -61,7 +61,7 @@ protocol = "smtp"
 endpoint = "tcp:0:interface=127.0.0.1"
 proxy_from = ["127.0.0.1/32"]
 """
-BOXES = ("box", "two", "three", "full", "big", "burst", "third", "lazy", "late")
+BOXES = ("box", "two", "three", "big", "burst", "third", "lazy", "late")
 # What both relays hand on as they got it.  Left out is what they mend: a header section that is none or nothing else, Return-Path.
 PASSED_ON = (
     "dots", "only_dots_at_end", "eight_bit", "utf8", "invalid_utf8", "controls", "other_line_ends", "line_998", "line_1000",
@@ -83,8 +83,7 @@ limits_exempt = ["127.0.0.0/8"]
 """
     text += 'relay_from = ["127.0.0.0/8"]\n[site.routes]\n' if partner else ""
     text += f'"partner.example" = "[127.0.0.1]:{partner}"\n' if partner else ""
-    text += "[site.quotas.mailboxes]\n"
-    return text + "".join(f'"full@{way}.example" = "2k"\n' for way in WAYS)
+    return text
 
 
 class House(Service):

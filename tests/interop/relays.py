@@ -170,6 +170,7 @@ SECURE = "-o smtp_tls_security_level=secure"
 LOGIN = f"{SECURE} -o smtp_sasl_auth_enable=yes -o smtp_sasl_mechanism_filter="
 MASTER_CF = f"""\
 127.0.0.1:{{port}} inet n - n - - smtpd
+pickup    unix  n - n 60 1 pickup
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
 tlsmgr    unix  - - n 1000? 1 tlsmgr
