@@ -92,7 +92,7 @@ def test_a_refused_large_message_leaves_nothing(house):
     data = content(2 * CHUNK)
     writer = fed(house, data)
     error = house.fails(house.spool.accept(house.message(len(data)), writer, [], [house.local(box)]), ReplyError)
-    assert error.reply.code == 452
+    assert error.reply.code == 552
     assert house.bodies() == []
     assert house.value("SELECT count(*) FROM blob") == 0
 
