@@ -34,6 +34,9 @@ class PolicyMaker:
 
     Places (``order``): 100 limits, 200 connection checks, 300 greylisting and the like, 500 others, 900 the recipient
     rule, whose accept at rcpt ends the stage.
+
+    ``needed``: without its answer nothing can be said for good.  Where it fails or is late the client is told to try
+    later, whatever the site says, and it is asked anew each time: it has no breaker.
     """
 
     name: str
@@ -44,6 +47,7 @@ class PolicyMaker:
     order: int = ORDER
     deadline: int = DEADLINE
     help: str = ""
+    needed: bool = False
 
     def make(self, ground: Any) -> Any:
         """See IPolicyMaker."""

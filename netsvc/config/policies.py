@@ -22,6 +22,7 @@ _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 def all_settings(maker: IPolicyMaker) -> tuple[Setting, ...]:
     """Return every key of a policy's table: what all have, then its own."""
+    failures = FAILURES[1:] if getattr(maker, "needed", False) else FAILURES
     return (
         Setting("on", "bool", bool(maker.usual), help="whether the policy is asked"),
         Setting("order", "int", maker.order, high=1000, help="lower ones are asked first at a stage"),
@@ -37,8 +38,8 @@ def all_settings(maker: IPolicyMaker) -> tuple[Setting, ...]:
         Setting(
             "on_failure",
             "choice",
-            "skip",
-            choices=FAILURES,
+            failures[0],
+            choices=failures,
             help="what happens where it fails or is late: it is passed over, or the client is told to try later",
         ),
         *maker.settings,

@@ -40,7 +40,7 @@ class IPolicy(Interface):
 class IPolicyMaker(Interface):
     """A drop-in in netsvc/plugins: twisted.plugin.getPlugins(IPolicyMaker, netsvc.plugins).  It is light to import.
 
-    ``netsvc.policymaker.PolicyMaker`` is one as a value.
+    ``netsvc.policymaker.PolicyMaker`` is one as a value; what it says of ``needed`` may be missing in others.
     """
 
     name = Attribute("str: the word in [site.policies.NAME]")

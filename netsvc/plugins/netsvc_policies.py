@@ -70,5 +70,6 @@ recipient = PolicyMaker(
     "netsvc.policy.relay:recipient_rule",
     usual=True,
     order=900,
+    needed=True,
     help="takes mail for recipients we know and relays for whom the site says; without it no mail is taken",
 )

@@ -4,7 +4,8 @@ A policy is a stranger's code, or asks a stranger's service.  Whatever it does,
 an answer comes: its own, or, where it fails, is late or stands behind its open
 breaker, what the site wants instead.  The breaker opens after FAILURES failures
 in a row; after OPEN_S seconds one question is let through, and its answer closes
-it or opens it anew.
+it or opens it anew.  A policy that is needed has no breaker, and the client is
+told to try later where it does not answer.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Turnstile:
         "_failures",
         "_logbook",
         "_logged_at",
+        "_needed",
         "_open_until",
         "_probing",
         "_slowest",
@@ -85,6 +87,7 @@ class Turnstile:
         self.order: int = maker.order
         self.deadline = maker.deadline / 1000
         self.on_failure = "skip"
+        self._needed: bool = getattr(maker, "needed", False)
         self.values: Mapping[str, Any] = {}
         self.fault = ""  # why the site's settings are not followed
         self.counts = dict.fromkeys(ACTIONS, 0)
@@ -119,7 +122,7 @@ class Turnstile:
             else:
                 found = at_once(asked, Verdict)
                 if found is None:
-                    return self._wait(stage, asked, min(self.deadline, within))
+                    return self._wait(stage, asked, within)
                 verdict = found
             if verdict is PASS and not self._streak:
                 self.counts["pass"] += 1  # the usual answer, in the fewest steps
@@ -141,11 +144,14 @@ class Turnstile:
     def _wait(self, stage: str, asked: Deferred[Verdict], within: float) -> Deferred[Verdict]:
         answer: Deferred[Verdict] = Deferred()
         started = self._clock.seconds()
+        own = within >= self.deadline  # else those before it took the time
+        within = min(self.deadline, within)
 
         def late() -> None:
             self.late += 1
             error = LateError(f"no answer within {within:g} s")
-            answer.callback(self._fail(stage, Failure(error)))  # type: ignore[no-untyped-call] # Twisted's has no types
+            failure = Failure(error)  # type: ignore[no-untyped-call] # Twisted's has no types
+            answer.callback(self._fail(stage, failure, own=own))
             try:
                 asked.cancel()
             except Exception:  # noqa: BLE001 - a stranger's canceller
@@ -194,11 +200,14 @@ class Turnstile:
         self._times += took
         self._slowest = max(self._slowest, took)
 
-    def _fail(self, stage: str, failure: Failure) -> Verdict:
-        """Count a failure, say so once a minute, and return what the site wants instead."""
+    def _fail(self, stage: str, failure: Failure, *, own: bool = True) -> Verdict:
+        """Count a failure, say so once a minute, and return what the site wants instead.
+
+        One that is not its ``own`` leaves its breaker as it is.
+        """
         error = failure.value
         self.failed += 1
-        self._streak += 1
+        self._streak += own
         self._failures += 1
         self.last_error = escape(f"{type(error).__name__}: {error}", 200)
         now = self._clock.seconds()
@@ -209,14 +218,14 @@ class Turnstile:
                 self._logbook.warn("policy.failed", policy=self.name, stage=stage, n=count, why=str(error))
             else:
                 self._logbook.failure("policy.failed", failure, policy=self.name, stage=stage, n=count)
-        if self._probing or (self._streak >= FAILURES and not self._open_until):
-            self._probing = False
+        probing, self._probing = self._probing, False
+        if own and not self._needed and (probing or (self._streak >= FAILURES and not self._open_until)):
             self._open_until = now + OPEN_S
             self._logbook.warn("policy.breaker", policy=self.name, state="open", why=self.last_error)
         return self._instead()
 
     def _instead(self) -> Verdict:
-        if self.on_failure == "defer":
+        if self._needed or self.on_failure == "defer":
             return Verdict("defer", NOT_TAKEN, f"the policy {self.name} cannot answer")
         return PASS
 

@@ -322,6 +322,63 @@ class Failing(Case):
         assert len(policy.asked) == FAILURES + 1
 
 
+class Needed(Case):
+    """A policy without whose answer nothing can be said for good."""
+
+    def needed(self, policy, **more):
+        maker = FakeMaker(policy, **more)
+        maker.needed = True
+        return maker
+
+    def test_its_failure_is_never_passed_over(self):
+        policy = FakePolicy(RuntimeError("x"))
+        gated = self.gate(self.needed(policy))
+        for _ in range(FAILURES + 3):
+            verdict = self.answer(gated)
+            assert (verdict.action, verdict.reply.code) == ("defer", 451)
+        assert len(policy.asked) == FAILURES + 3
+        assert gated.rows()[0]["breaker"] == "closed"
+        policy.verdict = ACCEPT
+        assert self.answer(gated).action == "accept"
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_nor_where_the_site_says_so(self):
+        self.site.become(policies={"fake": {"on_failure": "skip"}})
+        gated = self.gate(self.needed(FakePolicy(Deferred()), deadline=1000))
+        asked = self.ask(gated)
+        self.clock.advance(1)
+        assert self.successResultOf(asked).action == "defer"
+        assert gated.rows()[0]["on_failure"] == "defer"
+        assert gated.settings("fake")[3]["choices"] == ["defer"]
+
+    def test_nor_where_it_cannot_be_made(self):
+        broken = self.needed(FakePolicy())
+        broken.policy = ValueError("no")
+        assert self.answer(self.gate(broken)).action == "defer"
+
+
+class TimeOfOthers(Case):
+    """What the policies before it have used up of the content's time is no fault of a policy."""
+
+    def policies(self, deadline):
+        slow = FakeMaker(FakePolicy(Deferred(), name="slow", stages=("content",)), order=1, deadline=deadline)
+        second = FakePolicy(Deferred(), name="second", stages=("content",))
+        return self.gate(slow, FakeMaker(second, order=2, deadline=20_000)), second
+
+    def test_its_breaker_stays_as_it_is(self):
+        gated, second = self.policies(29_000)
+        for n in range(FAILURES + 1):
+            gated._turnstiles["slow"]._open_until = 0.0
+            gated._turnstiles["slow"].policy.verdict = Deferred()
+            second.verdict = Deferred()
+            asked = self.ask(gated, "content")
+            self.clock.advance(29)
+            self.assertNoResult(asked)
+            self.clock.advance(1)
+            self.successResultOf(asked)
+            assert (len(second.asked), gated.rows()[1]["late"], gated.rows()[1]["breaker"]) == (n + 1, n + 1, "closed")
+
+
 class Following(Case):
     def test_settings_of_the_site(self):
         policy = FakePolicy(REJECT)
