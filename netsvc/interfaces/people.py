@@ -70,8 +70,8 @@ class ICounters(Interface):
     def locked(realm: int, key: str) -> Deferred[int]:
         """-> Deferred[int]: locked until (ms), 0 when not."""
 
-    def clear(realm: int, key: str) -> Deferred[None]:
-        """Forget the failures -> Deferred[None]."""
+    def clear(realm: int, key: str) -> Deferred[int]:
+        """Forget the failures, or the window, of a key -> Deferred[int]: how many counts that were, 0 or 1."""
 
     shared = Attribute("bool: whether other nodes count in the same windows")
 

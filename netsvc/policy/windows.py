@@ -158,9 +158,9 @@ class Ledger:
                 window.until = now + left_ms / 1000
 
     async def clear(self, limit: Windows, key: str) -> int:
-        """Forget ``key``, on all nodes -> 1 when it was known here."""
+        """Forget ``key``, on all nodes -> 1 when it was known here or there."""
         known = limit.clear(key)
         self._dirty.pop((limit, key), None)
-        if self._counters.shared:
-            await self._counters.clear(limit.realm, key)
+        if self._counters.shared and await self._counters.clear(limit.realm, key):
+            known = True
         return int(known)

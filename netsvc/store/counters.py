@@ -74,14 +74,12 @@ class Counters:
 
         return self._engine.read(work)
 
-    def clear(self, realm: int, key: str) -> Deferred[None]:
-        """Forget a key."""
+    def clear(self, realm: int, key: str) -> Deferred[int]:
+        """Forget a key -> how many counts that were, 0 or 1."""
         name = escape(key, KEY)
-
-        def work(tx: Tx) -> None:
-            tx.execute("DELETE FROM throttle WHERE realm = ? AND key = ?", (realm, name))
-
-        return self._engine.write(work)
+        return self._engine.write(
+            lambda tx: tx.execute("DELETE FROM throttle WHERE realm = ? AND key = ?", (realm, name))
+        )
 
     # Windows; see windowrows.
 
@@ -90,8 +88,8 @@ class Counters:
 
         def work(tx: Tx) -> list[tuple[int, int]]:
             if tx.now >= self._sweep_windows_at:
-                self._sweep_windows_at = tx.now + windowrows.SWEEP_MS
-                windowrows.sweep(tx)
+                more = windowrows.sweep(tx) >= windowrows.SWEPT
+                self._sweep_windows_at = tx.now + (windowrows.AGAIN_MS if more else windowrows.SWEEP_MS)
             return windowrows.add(tx, entries)
 
         return self._engine.write(work, BULK)
@@ -109,8 +107,8 @@ class Counters:
 
         def meet(tx: Tx) -> tuple[int, str]:
             if tx.now >= self._sweep_at:
-                self._sweep_at = tx.now + greyrows.SWEEP_MS
-                greyrows.sweep(tx)
+                more = greyrows.sweep(tx) >= greyrows.SWEPT
+                self._sweep_at = tx.now + (greyrows.AGAIN_MS if more else greyrows.SWEEP_MS)
             return greyrows.meet(tx, triplet, delay_ms, times)
 
         def look(tx: Tx) -> bool:

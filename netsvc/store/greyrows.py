@@ -23,6 +23,10 @@ PART = 256
 SHOWN = 1000
 SWEEP_MS = 600_000
 """Between two looks for rows that have had their time."""
+SWEPT = 2000
+"""Rows deleted at once."""
+AGAIN_MS = 1000
+"""Until the next look where there were so many: what a flood of senders leaves must go faster than it came."""
 
 _ROW = "SELECT fails, until_at, at FROM throttle WHERE realm = ? AND key = ?"
 _PUT = (

@@ -20,6 +20,10 @@ FIRST, LAST = 40, 79
 KEY = 200
 SWEEP_MS = 600_000
 """Between two looks for windows that have ended."""
+SWEPT = 2000
+"""Rows deleted at once."""
+AGAIN_MS = 1000
+"""Until the next look where there were so many: what a flood of clients leaves must go faster than it came."""
 
 _ADD = (
     "INSERT INTO throttle (realm, key, fails, until_at, at)"
@@ -59,6 +63,6 @@ def most(tx: Tx, realm: int, limit: int) -> list[tuple[str, int, int]]:
     return [(row[0], int(row[1]), int(row[2]) - now) for row in tx.rows(sql, (realm, now, limit))]
 
 
-def sweep(tx: Tx) -> None:
-    """Delete windows that have ended."""
-    tx.execute(_SWEEP, (tx.now, tx.now))
+def sweep(tx: Tx) -> int:
+    """Delete windows that have ended, not too many at once -> how many."""
+    return tx.execute(_SWEEP, (tx.now, tx.now))

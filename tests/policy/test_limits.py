@@ -45,8 +45,7 @@ class SharedCounters:
         return succeed([(key, used, until - now) for (at, key), (used, until) in self.rows.items() if at == realm])
 
     def clear(self, realm, key):
-        self.rows.pop((realm, key), None)
-        return succeed(None)
+        return succeed(int(self.rows.pop((realm, key), None) is not None))
 
 
 class Case(SynchronousTestCase):
@@ -280,6 +279,7 @@ class Shared(Case):
         self.times("mail", 10)
         self.clock.advance(LAG_S)
         assert self.ask("mail").action == "defer"
+        assert self.successResultOf(self.other.clear("limits.messages", "192.0.2.7")) == 1  # it was counted there
         assert self.successResultOf(self.other.clear("limits.messages", "192.0.2.7")) == 0
         self.clock.advance(LAG_S)
         assert self.ask("mail").action == "pass"

@@ -82,7 +82,8 @@ def test_windows_are_added_up_and_begin_anew(counters, house):
     found = house.run(counters.most(42, 10))
     assert [(key, used) for key, used, _ in found] == [("192.0.2.1", 5), ("brief", 1)]
     assert len(house.run(counters.most(42, 1))) == 1
-    house.run(counters.clear(42, "192.0.2.1"))
+    assert house.run(counters.clear(42, "192.0.2.1")) == 1
+    assert house.run(counters.clear(42, "192.0.2.1")) == 0
     assert house.run(counters.add([(42, "192.0.2.1", 1, 60_000)]))[0][0] == 1
 
 
@@ -92,6 +93,19 @@ def test_windows_that_have_ended_are_swept(counters, house):
     house.run(counters.add([(45, "there", 1, 60_000)]))
     assert house.value("SELECT count(*) FROM throttle WHERE realm = 44") == 0
     assert house.value("SELECT count(*) FROM throttle WHERE realm = 45") == 1
+
+
+def test_what_a_flood_left_is_swept_soon(counters, house, monkeypatch):
+    monkeypatch.setattr(counters_module.windowrows, "SWEPT", 3)
+    house.run(counters.add([(44, str(n), 1, 0) for n in range(3)]))
+    counters._sweep_windows_at = 0
+    house.run(counters.add([(45, "there", 1, 60_000)]))
+    house.run(counters.add([(44, "gone too", 1, 0)]))
+    house.run(counters.add([(45, "there", 1, 60_000)]))
+    assert house.value("SELECT count(*) FROM throttle WHERE realm = 44") == 1
+    house.engine.clock.advance(counters_module.windowrows.AGAIN_MS)
+    house.run(counters.add([(45, "there", 1, 60_000)]))
+    assert house.value("SELECT count(*) FROM throttle WHERE realm = 44") == 0
 
 
 def test_two_nodes_limits_meet_in_the_counters(counters, house):

@@ -88,3 +88,21 @@ def test_what_has_had_its_time_is_deleted(house):
     house.engine.clock.advance(1_000_001 + greyrows.SWEEP_MS)
     meet(house)
     assert sorted(row[0] for row in house.rows("SELECT realm FROM throttle")) == [1, 20]
+
+
+def test_what_a_flood_left_is_deleted_soon(house, monkeypatch):
+    monkeypatch.setattr(greyrows, "SWEPT", 3)
+    for n in range(3):
+        meet(house, (TRIPLET[0], f"c{n}@example.net", TRIPLET[2]))
+    house.engine.clock.advance(900_000)
+    house.store.counters._sweep_at = 0
+    meet(house, (TRIPLET[0], "later@example.net", TRIPLET[2]))
+    house.engine.clock.advance(100_001)
+    house.store.counters._sweep_at = 0
+    meet(house)  # deletes three of the four, and looks again in a second
+    house.engine.clock.advance(900_000)
+    meet(house, (TRIPLET[0], "last@example.net", TRIPLET[2]))
+    kept = " ".join(row[0] for row in house.rows("SELECT key FROM throttle"))
+    assert "c0@" not in kept
+    assert "later@" not in kept
+    assert "last@" in kept
