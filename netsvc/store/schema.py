@@ -101,10 +101,11 @@ def pending(tx: Tx, known: list[Migration]) -> list[Migration]:
         row[0]: row[1:] for row in tx.rows("SELECT version, name, checksum FROM schema_version ORDER BY version")
     }
     top = known[-1].version
+    newest = max(applied, default=0)
     for version, (name, checksum) in applied.items():
         mine = next((m for m in known if m.version == version), None)
-        if version > top or mine is None:
-            raise StoreError(_NEWER.format(found=version, name=name, known=top))
+        if mine is None:
+            raise StoreError(_NEWER.format(found=newest, name=applied[newest][0], known=top))
         if mine.checksum != checksum:
             raise StoreError(_CHANGED.format(version=version, name=name))
     return [m for m in known if m.version not in applied]

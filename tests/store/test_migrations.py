@@ -83,6 +83,9 @@ def test_a_newer_database_is_refused_and_untouched(lasting, monkeypatch):
     monkeypatch.setattr(schema, "load", schema_load)
     text = refused(lasting)
     assert "version 9000 (tomorrow)" in text
+    monkeypatch.setattr(schema, "load", lambda: schema_load()[:1])
+    assert "version 9000 (tomorrow), and this netsvc knows versions up to 1 only" in refused(lasting)
+    monkeypatch.setattr(schema, "load", schema_load)
     assert "newer netsvc" in text
     monkeypatch.setattr(schema, "load", later(TOMORROW))
     lasting.open()
