@@ -183,7 +183,7 @@ class MailboxService:
     def _judge(self, verdict: Verdict, stage: str, envelope: Envelope, otherwise: Reply) -> Reply:
         """Return the reply a verdict asks for, and remember what is to be kept with the mail."""
         session = envelope.session
-        if verdict.tags or verdict.held_by:
+        if (verdict.tags or verdict.held_by) and verdict.action not in {"reject", "defer"}:
             marks = Marks(verdict.tags, verdict.held_by, verdict.held_why)
             if stage in SESSION_STAGES:
                 session.standing += marks

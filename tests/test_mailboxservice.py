@@ -127,7 +127,10 @@ class SubmissionTests(Case):
 
 class Asking(Case):
     def test_a_blocked_client_is_sent_away_before_any_policy_is_asked(self):
-        for until, words in ((0, "554 5.7.1 {} takes no mail from {}"), (5, "421 4.7.1 {} takes no mail from {} for now")):
+        for until, words in (
+            (0, "554 5.7.1 {} takes no mail from {}"),
+            (5, "421 4.7.1 {} takes no mail from {} for now"),
+        ):
             self.service.doors.rules[self.session.peer] = DoorRule("block", "192.0.2.0/24", "spam", "op", 1, until)
             answer = self.successResultOf(self.service.verify_connection(self.session))
             assert f"{answer.code} {answer.status} {answer.text}" == words.format(
@@ -350,6 +353,15 @@ class Marked(Case):
             ("rcpt", SENDER),
         ]
         assert policy.asked[0][2].size == 70
+
+    def test_marks_of_a_refused_recipient_are_not_the_others(self):
+        trap = FakePolicy(Verdict("hold", why="a trap", tags=("trapped",)))
+        service = self.make([trap, RecipientRule(self.directory, self.site)])
+        ask = service.verify_recipient
+        self.assertEqual(self.successResultOf(ask(self.session, parse_address("nobody@example.org"), {})).code, 550)
+        self.assertEqual((self.session.marks.tags, self.session.marks.held_by), ((), ""))
+        self.assertEqual(self.successResultOf(ask(self.session, parse_address("alice@example.org"), {})).code, 250)
+        self.assertEqual((self.session.marks.tags, self.session.marks.held_by), (("trapped",), "fake"))
 
     def test_unknown_recipients_are_counted(self):
         self.successResultOf(self.service.verify_recipient(self.session, parse_address("nobody@example.org"), {}))
