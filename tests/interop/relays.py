@@ -106,18 +106,22 @@ class Relay:
 
     def close(self):
         try:
-            if self.process is not None and self.process.poll() is None:
-                self.process.terminate()
-                try:
-                    self.process.wait(20)
-                finally:
-                    self._end_the_group()
+            if self.process is not None:
+                leader = self.leader()
+                os.kill(leader, signal.SIGTERM)
+                self.process.wait(20)
+                self._end_group(leader)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _end_the_group(self):
+    def leader(self):
+        """-> the process that leads the group of all others, and ends them when it ends."""
+        return self.process.pid
+
+    @staticmethod
+    def _end_group(leader):
         try:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(leader, signal.SIGKILL)
         except ProcessLookupError:
             return
 
@@ -234,6 +238,9 @@ class Postfix(Relay):
 
     def _write(self, name, text):
         (self.folder / name).write_text(text)
+
+    def leader(self):
+        return int((self.folder / "queue" / "pid" / "master.pid").read_text())
 
     def log(self):
         return (self.folder / "output").read_text(errors="replace")

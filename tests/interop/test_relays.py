@@ -67,7 +67,7 @@ def test_every_listener(house, relays, kind, way):
             in relay.log()
         )
     elif kind == "Exim":  # CV: the certificate was verified; K: content went by BDAT; A: by which authenticator
-        sent = re.findall(f"=> {rcpt} (.*)\n", relay.log())[-len(CONTENTS) :]
+        sent = re.findall(f"=> (?:box <)?{rcpt}>? (.*)\n", relay.log())[-len(CONTENTS) :]
         assert [" CV=yes" in x for x in sent] == [secure] * len(CONTENTS)
         assert [" K " in x for x in sent] == [way not in ("nochunks", "socket")] * len(CONTENTS)
         assert [" A=plain" in x for x in sent] == [WITH[way].endswith("SA")] * len(CONTENTS)
