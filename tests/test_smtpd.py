@@ -820,6 +820,15 @@ class FactoryTests(DoorCase):
         _, next_one = self.connect(factory)
         self.assertTrue(next_one.value().startswith(b"220 "))
 
+    def test_nothing_is_said_in_clear_where_only_tls_is_spoken(self):
+        factory = self.build(max_connections=1, tls="implicit")
+        factory.connections.add(factory.connection("common", None))
+        self.assertIsNone(factory.buildProtocol(None))
+        self.assertEqual(len(self.logbook.named("smtp.too_many_connections")), 1)
+        factory.connections.clear()
+        factory.stop()
+        self.assertIsNone(factory.buildProtocol(None))
+
     def test_the_cap_by_default_is_below_the_limit_of_descriptors(self):
         import resource
 

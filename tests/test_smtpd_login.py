@@ -185,6 +185,11 @@ class LoginTests(Case):
             self.assertTrue(self.say("AUTH PLAIN AAAA").startswith("501 5.5.2"))
         self.assertEqual(self.log.named("auth.failed"), [])
 
+    def test_t20_malformed_responses_without_end_end_the_session(self):
+        for _ in range(9):
+            self.assertTrue(self.say("AUTH PLAIN AAAA").startswith("501 5.5.2"))
+        self.assertTrue(self.say("AUTH PLAIN AAAA").startswith("421 4.7.0"))
+
     def test_a_client_that_goes_while_it_is_checked(self):
         self.portal.error = Deferred()
         self.assertEqual(self.plain(), "")

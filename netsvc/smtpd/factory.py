@@ -106,10 +106,13 @@ class SmtpFactory:
         self._grace: IDelayedCall | None = None
         self._waiters: list[Deferred[None]] = []
 
-    def buildProtocol(self, addr: IAddress | None) -> IProtocol:
-        """Return the protocol of a new connection: a session, or a 421 when there are too many or the service stops."""
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+        """Return the protocol of a new connection: a session, or a 421 when there are too many or the service stops.
+
+        None, and with it nothing said, where only TLS is spoken.
+        """
         if self.stopping:
-            return Refusal(bytes(SHUTTING_DOWN.fill(hostname=self.settings.hostname)))
+            return self._last_word(SHUTTING_DOWN)
         if self._cap and len(self.connections) >= self._cap:
             return self._refuse(TOO_MANY_CONNECTIONS, self._cap)
         host, _, loopback = peer_of(addr)
@@ -119,13 +122,19 @@ class SmtpFactory:
             return self._refuse(TOO_BUSY, self.slots.cap)
         return ProxiedConnection(self, where) if proxied else SmtpConnection(self, where)
 
-    def _refuse(self, reply: Reply, limit: int) -> Refusal:
+    def _last_word(self, reply: Reply) -> Refusal | None:
+        """Return who says ``reply`` and closes; None where nothing may be said in clear."""
+        if self.settings.tls == "implicit":
+            return None
+        return Refusal(bytes(reply.fill(hostname=self.settings.hostname)))
+
+    def _refuse(self, reply: Reply, limit: int) -> Refusal | None:
         """Return who says that there are too many; log that now and then."""
         now = self.clock.seconds()
         if self._last_refusal is None or now >= self._last_refusal + LOG_INTERVAL:
             self._last_refusal = now
             self.logbook.event("smtp.too_many_connections", listener=self.settings.listener, limit=limit)
-        return Refusal(bytes(reply.fill(hostname=self.settings.hostname)))
+        return self._last_word(reply)
 
     def connection(self, where: str, client: Client) -> SmtpConnection:
         """Return the connection of a client a proxy has passed on."""

@@ -70,7 +70,17 @@ class ScramProof:
 class Logins:
     """See the module.  ``handle`` is the TLS session's, None outside TLS."""
 
-    __slots__ = ("_entry", "_exchange", "_facts", "_failures", "_guard", "_handle", "_mechanism", "_submitter")
+    __slots__ = (
+        "_entry",
+        "_exchange",
+        "_facts",
+        "_failures",
+        "_guard",
+        "_handle",
+        "_malformed",
+        "_mechanism",
+        "_submitter",
+    )
 
     def __init__(self, guard: Guard, facts: SessionFacts, entry: ISessionEntry, handle: Any) -> None:
         self._guard = guard
@@ -78,6 +88,7 @@ class Logins:
         self._entry = entry
         self._handle = handle
         self._failures = 0
+        self._malformed = 0  # responses that no mechanism has
         self._mechanism = ""
         self._exchange: Exchange | None = None
         self._submitter: Any = None  # who has proven himself in an exchange that is not over
@@ -97,7 +108,8 @@ class Logins:
                 assert self._exchange is not None
                 step = self._exchange.receive(event.response)
         except MalformedError:
-            return r.BAD_BASE64
+            self._malformed += 1
+            return r.BAD_BASE64 if self._malformed < MOST_FAILURES else self._enough()
         except RefusedError as error:
             return await self._failed("", str(error))
         return await self._take(step)
@@ -169,9 +181,10 @@ class Logins:
         )
         if self._failures > FREE_FAILURES:
             await deferLater(locks.clock, self._failures - FREE_FAILURES)
-        if self._failures >= MOST_FAILURES:
-            return r.TOO_MANY_LOGINS.fill(hostname=self._guard.hostname)
-        return r.LOGIN_FAILED
+        return r.LOGIN_FAILED if self._failures < MOST_FAILURES else self._enough()
+
+    def _enough(self) -> Reply:
+        return r.TOO_MANY_LOGINS.fill(hostname=self._guard.hostname)
 
     def _enter(self) -> Reply:
         submitter, facts = self._submitter, self._facts
