@@ -96,6 +96,9 @@ class IPolicies(IWitness):
     def rows() -> list[Row]:
         """-> list of policy/1 rows, in the order they are asked."""
 
+    def fault(name: str) -> str:
+        """Return why a policy that is on does not follow what the site says of it; "" where it does."""
+
     def settings(name: str) -> list[Row] | None:
         """-> list of policy.setting/1 rows of the policy ``name``, None when there is none of that name."""
 

@@ -271,6 +271,11 @@ class Gate:
         """See IPolicies."""
         return [turnstile.row() for turnstile in self._ordered()]
 
+    def fault(self, name: str) -> str:
+        """See IPolicies."""
+        turnstile = self._turnstiles.get(name)
+        return turnstile.fault if turnstile is not None and turnstile.on else ""
+
     def settings(self, name: str) -> list[Row] | None:
         """See IPolicies."""
         turnstile = self._turnstiles.get(name)

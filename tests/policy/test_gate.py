@@ -415,6 +415,9 @@ class Following(Case):
         assert self.answer(gated).action == "pass"
         row = gated.rows()[0]
         assert (row["error"], row["skipped"]) == ("needs a host", 1)
+        assert (gated.fault("fake"), gated.fault("nothing")) == ("needs a host", "")
+        self.site.become(policies={"fake": {"on": False}})
+        assert gated.fault("fake") == ""
 
     def test_one_that_makes_no_policy(self):
         maker = FakeMaker(FakePolicy())

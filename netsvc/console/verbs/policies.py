@@ -98,6 +98,9 @@ async def _change(
     rev = await call.change(call.service.site.change(alter, call.session.operator.name, f"{call.command.name} {name}"))
     if not rev:
         sentence = f"{name} is set so already. Nothing was changed."
+    fault = call.service.policies.fault(name)
+    if fault:
+        sentence += f" But it does not follow: {fault}."
     await call.changed(name, args, 1 if rev else 0, sentence)
 
 
