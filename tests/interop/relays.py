@@ -106,7 +106,7 @@ class Relay:
 
     def close(self):
         try:
-            if self.process is not None:
+            if self.process is not None and self.process.poll() is None:
                 leader = self.leader()
                 os.kill(leader, signal.SIGTERM)
                 self.process.wait(20)
