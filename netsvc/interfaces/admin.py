@@ -126,8 +126,10 @@ class IDirectory(Interface):
     def resolve(address: Address) -> Deferred[Resolution]:
         """-> Deferred[Resolution] of a mail.address.Address; fired already when cached."""
 
-    def room(box: MailboxRef) -> tuple[int, int] | None:
-        """-> (octets, messages) that still fit into a mailbox, by a figure of the last minute that costs no waiting.
+    def room(box: MailboxRef) -> tuple[int, int, int] | None:
+        """-> (octets, messages) that still fit into a mailbox, and the octets it could hold when empty.
+
+        By a figure of the last minute that costs no waiting.
 
         None: there is no quota, or no figure now.  A hint: only the accepting transaction decides.
         """

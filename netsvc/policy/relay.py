@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _ACCEPT = Verdict("accept", reply.RECIPIENT_OK)
 _UNKNOWN = Verdict("reject", reply.UNKNOWN_USER, "unknown recipient")
 _FULL = Verdict("defer", reply.MAILBOX_FULL_NOW, "mailbox full")
+_TOO_LARGE = Verdict("reject", reply.MAILBOX_FULL, "larger than the mailbox's quota")
 _TOO_MANY = Verdict(
     "defer", reply.TOO_MANY_RECIPIENTS, f"more than {MAX_EXPANDED} recipients when aliases are followed"
 )
@@ -116,8 +117,12 @@ class RecipientRule:
                 return _TOO_MANY
             session.expanded = expanded
         if boxes and boxes[0].limited and not found.forwards and not self._any_room(boxes, max(size, 1)):
-            return _FULL
+            return _FULL if self._fits(boxes, size) else _TOO_LARGE
         return _ACCEPT
+
+    def _fits(self, boxes: Iterable[MailboxRef], size: int) -> bool:
+        """Say whether ``size`` octets would fit into any of ``boxes`` if it were empty."""
+        return any((self._directory.room(box) or (0, 0, size))[2] >= size for box in boxes)
 
     def _any_room(self, boxes: Iterable[MailboxRef], size: int) -> bool:
         """Say whether any of ``boxes`` seems to have room for ``size`` octets now; the others take the mail later."""

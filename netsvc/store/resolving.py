@@ -44,7 +44,7 @@ ELSEWHERE = Resolution(local=False)
 ANY = 1 << 62
 """Room where there is no quota."""
 
-Room = tuple[int, int]
+Room = tuple[int, int, int]
 """Octets and messages that still fit."""
 
 
@@ -137,7 +137,7 @@ def among(tx: Tx, sql: str, keys: list[str], limit: int = 0) -> list[SqlRow]:
 def room(quota_bytes: int, quota_msgs: int, used_bytes: int, used_msgs: int) -> Room:
     """Return what still fits into a mailbox; none is left where it holds more than its quota."""
     octets = max(quota_bytes - used_bytes, 0) if quota_bytes else ANY
-    return octets, max(quota_msgs - used_msgs, 0) if quota_msgs else ANY
+    return octets, max(quota_msgs - used_msgs, 0) if quota_msgs else ANY, quota_bytes or ANY
 
 
 def untagged(key: str, separator: str) -> list[str]:

@@ -128,13 +128,13 @@ def test_what_leads_nowhere_is_told_from_what_is_unknown(rule, directory, fault,
     ("boxes", "rooms", "size", "full"),
     [
         ((1,), {}, 0, False),  # no figure
-        ((1,), {1: (0, 9)}, 0, True),
-        ((1,), {1: (9, 0)}, 0, True),
-        ((1,), {1: (9, 9)}, 9, False),
-        ((1,), {1: (9, 9)}, 10, True),
-        ((1, 2), {1: (0, 0), 2: (100, 1)}, 0, False),
-        ((1, 2), {1: (0, 0), 2: (0, 0)}, 0, True),
-        ((1, 2), {1: (0, 0)}, 0, False),  # the other has no quota
+        ((1,), {1: (0, 9, 20)}, 0, True),
+        ((1,), {1: (9, 0, 20)}, 0, True),
+        ((1,), {1: (9, 9, 20)}, 9, False),
+        ((1,), {1: (9, 9, 20)}, 10, True),
+        ((1, 2), {1: (0, 0, 20), 2: (100, 1, 100)}, 0, False),
+        ((1, 2), {1: (0, 0, 20), 2: (0, 0, 20)}, 0, True),
+        ((1, 2), {1: (0, 0, 20)}, 0, False),  # the other has no quota
     ],
 )
 def test_a_hint_that_nothing_has_room(rule, directory, boxes, rooms, size, full):
@@ -145,9 +145,17 @@ def test_a_hint_that_nothing_has_room(rule, directory, boxes, rooms, size, full)
     assert verdict.reply.status == ("4.2.2" if full else "2.1.5")
 
 
+def test_a_message_that_would_never_fit_is_refused_for_good(rule, directory):
+    directory.known["x@example.org"] = own(1, 2)
+    directory.rooms = {1: (9, 9, 20), 2: (5, 5, 30)}
+    assert ask(rule, "x@example.org", size=30).action == "defer"
+    verdict = ask(rule, "x@example.org", size=31)
+    assert (verdict.action, verdict.reply.code, verdict.reply.status) == ("reject", 552, "5.2.2")
+
+
 def test_what_is_sent_on_has_room(rule, directory):
     directory.known["x@example.org"] = own(1, forwards=("a@away.example",))
-    directory.rooms = {1: (0, 0)}
+    directory.rooms = {1: (0, 0, 20)}
     assert ask(rule, "x@example.org").action == "accept"
 
 

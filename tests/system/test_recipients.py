@@ -114,7 +114,7 @@ def test_a_forward_that_comes_back_is_ended(post, sink):
 
 
 def test_quotas(post, operator):
-    assert rcpt(post, "small@example.org", "small+x@other.example", size=" SIZE=2000") == ["452 4.2.2"] * 2
+    assert rcpt(post, "small@example.org", "small+x@other.example", size=" SIZE=2000") == ["552 5.2.2"] * 2
     assert rcpt(post, "small@example.org", size=" SIZE=1000") == ["250 2.1.5"]
     with Smtp(post.ports["smtp"]) as smtp:  # what was not declared is found by the transaction
         smtp.begin("a@example.net", ["small@example.org"])
