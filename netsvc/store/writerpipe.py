@@ -41,6 +41,8 @@ START = (
 PAUSE_S = 5.0
 """Seconds after a death before another process is started; until then the writer's thread does all."""
 END_S = 10.0
+ANSWER_S = 20.0
+"""A process that answers nothing for so many seconds, twice at most, is ended."""
 BATCH = 128
 """Messages that one order may hold."""
 OCTETS = 1 << 20
@@ -115,6 +117,8 @@ class WriterPipe:
         self._closing: Deferred[None] | None = None
         self.deaths = 0
         self.batches = 0
+        self._seen = -1
+        self._look: Any = None
 
     def open(self) -> None:
         """Start the process; raises OSError.  In a storage thread."""
@@ -170,18 +174,44 @@ class WriterPipe:
                 return
         elif turns.thread_waits or self._octets > OCTETS:
             return
-        waiting = self._waiting
-        pipe = self._pipe
+        waiting, pipe = self._waiting, self._pipe
         if pipe is not None and waiting:
-            alone = not self._asked
             units = [waiting.popleft() for _ in range(min(len(waiting), BATCH))]
+            try:
+                data = self._order(units)
+            except Exception as error:  # noqa: BLE001  a mistake of ours is theirs alone, and must not keep the turn
+                self._end_turn()
+                fire([(unit.waiter, error) for unit in units])
+                return
+            alone = not self._asked
             self._asked.extend(units)
-            items = [unit.item for unit in units]
-            self._octets += sum(item.content.size for item in items)
-            order = Order(self._now(), self._node_id(), self._new_ids(need(items)), [flat(item) for item in items])
-            pipe.send(pickle.dumps(order, pickle.HIGHEST_PROTOCOL), alone=alone)
-        elif not self._asked:
-            turns.release()
+            pipe.send(data, alone=alone)
+            if self._look is None:
+                self._look = self._reactor.callLater(ANSWER_S, self._look_after)
+        else:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if not self._asked:
+            self._turns.release()
+
+    def _order(self, units: Sequence[Unit]) -> bytes:
+        items = [unit.item for unit in units]
+        order = Order(self._now(), self._node_id(), self._new_ids(need(items)), [flat(item) for item in items])
+        data = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
+        self._octets += sum(item.content.size for item in items)
+        return data
+
+    def _look_after(self) -> None:
+        """End a process that has answered nothing for long: it hangs, and everybody with it."""
+        self._look = None
+        if not self._asked:
+            return
+        if self.batches == self._seen and self._process is not None:
+            self._process.kill()
+            return
+        self._seen = self.batches
+        self._look = self._reactor.callLater(ANSWER_S, self._look_after)
 
     def answered(self, data: bytes) -> None:
         """Tell those whose messages the process has dealt with, the oldest ones."""
@@ -245,6 +275,9 @@ class WriterPipe:
         closing = self._closing
         if closing is None or self._asked or self._waiting or closing.called:
             return
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         if self._pipe is not None and self._pipe.transport is not None:
             self._pipe.transport.loseConnection()
         closing.callback(None)

@@ -107,6 +107,53 @@ def test_an_answer_that_makes_no_sense_is_a_death(house):
     assert not pipe(house).up
 
 
+def test_a_process_that_hangs_is_ended(house):
+    box = house.mailbox()
+    process = pipe(house)._process
+    os.kill(process.pid, signal.SIGSTOP)
+    asked = house.accepting(b"1", [house.local(box)])
+    house.pump.turn()
+    house.pump.advance(writerpipe.ANSWER_S)
+    assert process.poll() is None  # it may only be slow
+    house.pump.advance(writerpipe.ANSWER_S)
+    assert house.fails(asked, ReplyError).reply.code == 451
+    assert not pipe(house).up
+
+
+def test_a_process_that_answers_is_not_ended(house):
+    box = house.mailbox()
+    for _ in range(4):
+        house.accept(b"1", [house.local(box)])
+        house.pump.advance(writerpipe.ANSWER_S)
+    assert pipe(house).up
+    behind = pipe(house)
+    behind._asked.append(None)  # one is always under way, and others are answered
+    behind._look = None
+    behind._look_after()
+    behind.batches += 1
+    house.pump.advance(writerpipe.ANSWER_S)
+    assert behind._process.poll() is None
+    behind._asked.clear()
+
+
+def test_an_order_that_cannot_be_made_fails_alone_and_keeps_no_turn(house, monkeypatch):
+    box = house.mailbox()
+    monkeypatch.setattr(writerpipe, "flat", lambda item: 1 // 0)
+    assert house.fails(house.accepting(b"1", [house.local(box)]), ReplyError).reply.code == 451
+    monkeypatch.undo()
+    house.accept(b"2", [house.local(box)])
+    house.execute("UPDATE dest SET max_conn = 1")  # the thread gets its turn
+
+
+def test_an_order_holds_nothing_but_our_own_classes(make_house):
+    house = make_house("sqlite")
+    writer = writerprocess.Writer(house.folder)
+    for evil in (os.system, writerprocess.main, subprocess.Popen):
+        with pytest.raises(writerprocess.pickle.UnpicklingError):
+            writer.answer([writerprocess.pickle.dumps(evil)])
+    writer.close()
+
+
 def test_a_process_that_dies_before_it_has_an_order_leaves_it_to_the_thread(house):
     box = house.mailbox()
     asked = house.accepting(b"1", [house.local(box)])
