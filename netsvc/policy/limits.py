@@ -85,6 +85,7 @@ class Limits:
         self._values: Mapping[str, Any] = {}
         self._by: dict[str, tuple[Windows | None, ...]] = {}
         self._exempt = Networks(())
+        self._ours = Networks(())  # hosts that pass on what others gave them
         self._crowded: dict[str, float] = {}  # who was refused for sessions at a time, told of in the log
         self._crowded_refused: dict[str, int] = {}
         self._obey(ground.site.current)
@@ -92,6 +93,7 @@ class Limits:
 
     def _obey(self, settings: SiteSettings) -> None:
         self._exempt = Networks(settings.limits_exempt)
+        self._ours = Networks(settings.relay_from)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """See IPolicy."""
@@ -109,6 +111,10 @@ class Limits:
     def exempt(self, session: SessionFacts) -> bool:
         """Say whether there are no limits for the session's client."""
         return (session.loopback and self._values["exempt_loopback"]) or session.peer in self._exempt
+
+    def _passes_on(self, session: SessionFacts) -> bool:
+        """Say whether unknown recipients are no guesses: the client passes on what it was given."""
+        return session.service == "lmtp" or session.peer in self._ours
 
     def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict:
         """See IPolicy."""
@@ -157,7 +163,7 @@ class Limits:
 
     def _rcpt(self, session: SessionFacts) -> Verdict:
         values = self._values
-        unknown = session.unknown
+        unknown = 0 if session.unknown and self._passes_on(session) else session.unknown
         if values["unknown"] and unknown >= values["unknown"]:
             return Verdict("defer", reply.TOO_MANY_UNKNOWN, f"{unknown} unknown recipients")
         verdict = self._take(self._keys("recipients", session, session.sender.domain, 1), "recipients")
@@ -197,7 +203,7 @@ class Limits:
     def unknown(self, session: SessionFacts) -> None:
         """Count a recipient that was refused as unknown."""
         windows = self._windows["unknown_hourly"]
-        if windows.most and not self.exempt(session):
+        if windows.most and not (self.exempt(session) or self._passes_on(session)):
             self._ledger.add(windows, session.peer, 1)
 
     def accepted(self, session: SessionFacts, domain: str, size: int) -> None:

@@ -177,6 +177,15 @@ class Alone(Case):
         self.limits = self.make(unknown_delay_max=2000)
         assert self.ask("rcpt", session).delay == 2
 
+    def test_unknown_recipients_of_who_passes_mail_on(self):
+        self.site.become(relay_from=("198.51.100.0/24",))
+        self.limits = self.make(unknown_hourly=1)
+        for session in (self.session("198.51.100.9"), self.session(service="lmtp")):
+            session.unknown = 99
+            self.limits.unknown(session)
+            assert self.ask("rcpt", session).action == "pass"
+            assert self.ask("connect", self.session(session.peer)).action == "pass"
+
     def test_unknown_recipients_of_many_sessions(self):
         self.limits = self.make(unknown_hourly=3)
         for _ in range(3):
