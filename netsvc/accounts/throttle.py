@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from zope.interface import implementer
 
 from netsvc.accounts.checkers import BusyLogin
@@ -102,6 +102,7 @@ class ThrottledChecker:
         self._counters = counters
         self._hasher = hasher
         self._rule = rule
+        self._under_way: dict[str, DeferredLock] = {}
         self.credentialInterfaces = checker.credentialInterfaces
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
@@ -112,6 +113,17 @@ class ThrottledChecker:
         name = _counted_name(credentials.username)
         source = credentials.source if ILoginSource.providedBy(credentials) else ""
         keys = counted(name, source, exact=self._rule.exact)
+        pair = keys[0][0]
+        turn = self._under_way.setdefault(pair, DeferredLock())
+        await turn.acquire()  # one at a time: guesses sent together would all be judged before one is counted
+        try:
+            return await self._judge(credentials, keys)
+        finally:
+            turn.release()
+            if not turn.locked:
+                self._under_way.pop(pair, None)
+
+    async def _judge(self, credentials: Any, keys: list[tuple[str, int]]) -> Any:
         for key, _ in keys:
             if await self._counters.locked(self._rule.realm, key):
                 password = getattr(credentials, "password", None)

@@ -3,6 +3,7 @@
 import pytest
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc.accounts.checkers import BusyLogin, StoreChecker
@@ -71,6 +72,28 @@ def test_blanks_about_a_name_make_no_other_name(login):
         assert login(" " * i + "Ann" + "\t" * (i % 2), "wrong", "192.0.2.1") == "wrong name or password"
     assert login("ann", "secret-1", "192.0.2.1") == "locked"
     assert login("ann ", "secret-1", "192.0.2.1") == "locked"
+
+
+def test_guesses_sent_together_are_judged_one_by_one(counters, hasher):
+    asked = []
+
+    class Slow:
+        credentialInterfaces = ()
+
+        def requestAvatarId(self, credentials):
+            asked.append(Deferred())
+            return asked[-1]
+
+    gate = ThrottledChecker(Slow(), counters, hasher)
+    told = []
+    for _ in range(3 * PAIR_LIMIT):
+        gate.requestAvatarId(Sourced(b"ann", b"x", "192.0.2.1")).addErrback(lambda why: told.append(str(why.value)))
+    for n in range(PAIR_LIMIT):
+        assert len(asked) == n + 1
+        asked[n].errback(UnauthorizedLogin("wrong"))
+    assert len(asked) == PAIR_LIMIT
+    assert sorted(told) == ["locked"] * 2 * PAIR_LIMIT + ["wrong"] * PAIR_LIMIT
+    assert not gate._under_way
 
 
 def test_a_success_forgets_the_failures(login, counters):
