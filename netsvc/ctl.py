@@ -26,7 +26,7 @@ INTERRUPTED: Final = 130
 
 
 def run_json(link: socket.socket, command: str) -> int:
-    """Show machine mode's lines for one command, or for each line of standard input -> exit status, the last not 0."""
+    """Show machine mode's lines for one command, or for each line of standard input -> exit status, the first not 0."""
     machine = Machine(link)
 
     def show(line: bytes, _: dict[str, Any]) -> None:
@@ -35,11 +35,12 @@ def run_json(link: socket.socket, command: str) -> int:
 
     if command:
         return machine.run(command, show)
-    worst = OK
+    first = OK
     for typed in sys.stdin:
         if typed.strip():
-            worst = machine.run(typed.rstrip("\r\n"), show) or worst
-    return worst
+            status = machine.run(typed.rstrip("\r\n"), show)
+            first = first or status
+    return first
 
 
 def _parser() -> argparse.ArgumentParser:

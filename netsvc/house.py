@@ -251,7 +251,7 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
             queue=keeping(IQueueAdmin, store.queue),
             mail=keeping(IMailStore, store.mail),
             directory=keeping(IDirectory, store.directory),
-            accounts=keeping(IAccounts, Accounts(store.account_rows, hasher, checker)),
+            accounts=keeping(IAccounts, Accounts(store.account_rows, hasher, checker, store.counters)),
             audit=keeping(IAudit, ground.audit),
             site=keeping(ISite, store.site),
             sessions=sessions,

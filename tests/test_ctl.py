@@ -182,10 +182,11 @@ def test_json_shows_the_lines_of_one_command(service, stdout):
 def test_json_without_a_command_runs_standard_input(service, stdout, stdin):
     stdin(b"show queue\n\nshow mails\n show x\n")
     error = obj(err={"code": "E101"}) + obj(end={"status": "error"})
-    one = service({"show mails": error})
+    other = obj(err={"code": "E401"}) + obj(end={"status": "error"})
+    one = service({"show mails": error, " show x": other})
     assert ctl.run_json(one.here, "") == 2
     assert one.heard == ["show queue", "show mails", " show x"]
-    assert stdout() == END + error + END
+    assert stdout() == END + error + other
 
 
 def test_a_command_is_one_line(service, stdout):
@@ -271,10 +272,18 @@ def test_a_command_whose_end_never_came(capsysbinary, stdin):
 
 def test_standard_input_as_a_script(stdout, stdin):
     stdin(b"show queue\nexit\n")
-    one = OnceService(b"nothing\n")
+    one = OnceService(b"nothing\n\0" + obj(end={"status": "ok", "err": None}))
     assert person.run_human(one.here, "") == 0
     one.close()
-    assert one.heard == [b"terminal human 0x0 dumb\nshow queue\nexit\n"]
+    assert one.heard == [b"terminal human 0x0 dumb script\nshow queue\nexit\n"]
+
+
+def test_a_script_that_failed(stdout, stdin):
+    stdin(b"show message X\n")
+    one = OnceService(b"% none\n\0" + obj(end={"status": "error", "err": {"code": "E401"}}))
+    assert person.run_human(one.here, "") == 6
+    one.close()
+    assert stdout() == b"% none\n"
 
 
 def test_an_end_in_pieces(stdout):

@@ -54,7 +54,8 @@ class StoreChecker:
         right = right and row is not None and not row.flags & FLAG_LOCKED
         mail = IMailLogin.providedBy(credentials)
         if row is not None and ILoginSource.providedBy(credentials) and (right or not mail):
-            await self._rows.seen(row.name, credentials.source, right)  # of a wrong one only here: it takes time (T22)
+            # Of a wrong one only here: it takes time (T22).  Who has no role is denied on the console: no access.
+            await self._rows.seen(row.name, credentials.source, right and (mail or row.role != 0))
         if right and mail and row is not None and not row.scram:
             await keep_verifier(self._rows, self._hasher, row.name, password_of(credentials.password))
         if not right or row is None:

@@ -12,6 +12,7 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.defer import Deferred, DeferredLock
 from zope.interface import implementer
 
+from netsvc.accounts import locks
 from netsvc.accounts.hashes import HasherBusyError
 from netsvc.accounts.identity import PASSWORD_LEAST, PASSWORD_MOST, Operator, account_operator, is_name, read_roles
 from netsvc.interfaces import IAccounts
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from netsvc.accounts.hashes import Hasher
-    from netsvc.interfaces import IAccountRows
+    from netsvc.interfaces import IAccountRows, ICounters
     from netsvc.records import Row
 
 _ADMIN: Final = ROLES.index("admin")
@@ -33,12 +34,16 @@ _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is read as anot
 
 @implementer(IAccounts)
 class Accounts:
-    """The store's accounts.  ``checker`` is the chain that logins go through: ``verify`` asks it too."""
+    """The store's accounts.  ``checker`` is the chain that logins go through: ``verify`` asks it too.
 
-    def __init__(self, account_rows: IAccountRows, hasher: Hasher, checker: Any) -> None:
+    ``counters`` is where it counts failures.
+    """
+
+    def __init__(self, account_rows: IAccountRows, hasher: Hasher, checker: Any, counters: ICounters) -> None:
         self._rows = account_rows
         self._hasher = hasher
         self._checker = checker
+        self._counters = counters
         self._changing = DeferredLock()  # so that two admins cannot delete each other at once
 
     def users(self) -> Deferred[list[Row]]:
@@ -69,6 +74,14 @@ class Accounts:
     def delete(self, name: str) -> Deferred[None]:
         """Delete an account; not the last admin's."""
         return self._change(self._delete(name))
+
+    def locks(self) -> Deferred[list[Row]]:
+        """See IAccounts."""
+        return Deferred.fromCoroutine(locks.locks(self._counters))
+
+    def unlock(self, name: str) -> Deferred[tuple[int, int]]:
+        """See IAccounts."""
+        return Deferred.fromCoroutine(locks.lift(self._counters, name))
 
     def verify(self, name: str, password: str) -> Deferred[bool]:
         """Ask the checkers -> Deferred[bool]; a failure counts as a login's."""

@@ -4,7 +4,9 @@ It speaks machine mode at once.  A first line ``terminal human COLUMNSxROWS TERM
 starts the human shell instead: keys come as they are typed, and window changes
 as ``CSI 8 ; rows ; columns t``.  With 0x0 nobody is there to be asked or
 prompted.  With the word ``once`` behind it the second line is the one command
-to run; a NUL and the machine-mode end object follow what it shows.
+to run; a NUL and the machine-mode end object follow what it shows.  With the
+word ``script`` all lines are run, and the end object is that of the first
+command that failed, when one did.
 
 Who connects is known from the kernel (SO_PEERCRED); no password is asked.
 """
@@ -45,7 +47,8 @@ PATH_LIMIT: Final = 107
 CONNECTIONS: Final = 64
 LINE_LIMIT: Final = 64 * 1024
 STOP_SECONDS: Final = 5.0
-_HUMAN: Final = re.compile(rb"terminal human (\d{1,5})x(\d{1,5}) ([A-Za-z0-9._+-]{1,40})( once)?\s*")
+_OK: Final = {"status": "ok", "err": None}
+_HUMAN: Final = re.compile(rb"terminal human (\d{1,5})x(\d{1,5}) ([A-Za-z0-9._+-]{1,40})( once| script)?\s*")
 
 
 class ControlSocketError(ValueError):
@@ -152,7 +155,7 @@ class ControlDoor(Door):
         self._head += data
         line, newline, rest = self._head.partition(b"\n")
         human = _HUMAN.fullmatch(line) if newline else None
-        if human is not None and human[4]:
+        if human is not None and human[4] == b" once":
             command, newline, rest = rest.partition(b"\n")
             if newline:
                 self._begin_once(human, command.decode("utf-8", "replace"), rest)
@@ -178,7 +181,8 @@ class ControlDoor(Door):
 
     def _begin_human(self, human: re.Match[bytes], rest: bytes) -> None:
         interactive = self._begin_terminal(human)
-        self.converse(self._talk(script=not interactive))
+        told = bool(human[4])
+        self.converse(self._talk(script=told or not interactive, told=told))
         self._feed(rest)
 
     def _begin_once(self, human: re.Match[bytes], command: str, rest: bytes) -> None:
@@ -211,13 +215,16 @@ class ControlDoor(Door):
         assert self.session is not None
         return Shell(self.session, self.terminal, self.outflow.write, self.count)
 
-    async def _talk(self, *, script: bool) -> None:
+    async def _talk(self, *, script: bool, told: bool) -> None:
+        shell = self._shell()
         watch = None if script else IdleWatch(self.terminal, self.house.clock, self._idle, IDLE_SECONDS)
         try:
-            await self._shell().talk(script=script)
+            await shell.talk(script=script)
         finally:
             if watch is not None:
                 watch.stop()
+        if told:
+            self.outflow.write(b"\0" + json_line({"end": shell.failed or _OK}))
 
     async def _run(self, command: str) -> None:
         await self._shell().command(command)

@@ -9,7 +9,7 @@ from netsvc.console.livetables import BLOCK, KICK, LISTENER, SESSION, SESSION_SU
 from netsvc.console.nametables import DNS, DNS_CACHE, GREYLIST
 from netsvc.console.policytables import LIMIT, LISTED, POLICY, POLICY_SETTING
 from netsvc.console.recipienttables import ADDRESS, ALIAS, DOMAIN, RECIPIENTS
-from netsvc.console.securitytables import CERTIFICATE, GRANT
+from netsvc.console.securitytables import CERTIFICATE, GRANT, LOCK
 from netsvc.console.tables import (
     ATTEMPT,
     AUDIT,
@@ -43,7 +43,7 @@ TABLES = {
         *(ITEM, SUMMARY, REASON, MESSAGE, ATTEMPT, HISTORY, MAILBOX, MAIL, MAIL_SOURCE, MESSAGE_SOURCE),
         *(SESSION, SESSION_SUMMARY, TRACE, KICK, BLOCK, LISTENER),
         *(DESTINATION, JOB, AUDIT, DOMAIN, ALIAS, USER, VERSION, WHOAMI, TERMINAL, TEXT, COUNT, CHANGE, FIELD),
-        *(ADDRESS, RECIPIENTS, CERTIFICATE, GRANT),
+        *(ADDRESS, RECIPIENTS, CERTIFICATE, GRANT, LOCK),
         *(POLICY, POLICY_SETTING, LIMIT, LISTED, HEALTH, DNS, DNS_CACHE, GREYLIST),
     )
 }

@@ -27,6 +27,17 @@ CERTIFICATE = Table(
     "one certificate of this node",
 )
 
+LOCK = Table(
+    "lock/1",
+    (
+        C("door", "text", "where it is kept out: console or mail (AUTH)", "DOOR"),
+        C("name", "text", "the account's name as it was typed; empty: any", "NAME", shrink=1),
+        C("source", "text", "the address or network it came from; empty: any", "FROM", shrink=1),
+        C("until", "time", "when it ends by itself", "UNTIL"),
+    ),
+    "one lock for wrong passwords",
+)
+
 GRANT = Table(
     "grant/1",
     (

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 600.0
 WARNING_SECONDS: Final = 60.0
 MACHINE_LINE_LIMIT: Final = 64 * 1024
+_TOO_LONG: Final = {"status": "error", "err": {"code": "E104"}}
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
@@ -47,6 +48,8 @@ class Shell:
         self.terminal = terminal
         self._write = write
         self._count = count
+        self.failed: Mapping[str, Any] | None = None
+        """The end of the first command that failed."""
 
     async def talk(self, *, script: bool = False) -> None:
         """Serve a person until they leave or their input ends; a ``script`` is neither greeted nor prompted."""
@@ -63,6 +66,7 @@ class Shell:
             if isinstance(answer, EndOfInput):
                 break
             if isinstance(answer, TooLong):
+                self._note(_TOO_LONG)
                 terminal.write(f"% The line is longer than {LINE_LIMIT} characters: nothing was done. [E104]\n")
             elif isinstance(answer, Submitted) and answer.line.strip():
                 await self.command(answer.line)
@@ -107,12 +111,18 @@ class Shell:
             return  # the session has said so, or nobody is there any more
         finally:
             self.terminal.running = None
+            self._note(self.session.end)
+
+    def _note(self, end: Mapping[str, Any] | None) -> None:
+        if self.failed is None and end is not None and end.get("status") != "ok":
+            self.failed = end
 
     def _put(self, thing: Mapping[str, Any]) -> Deferred[None] | None:
         self._write(json_line(thing))
         return self.terminal.pressure()
 
     def _refuse_line(self) -> None:
+        self._note(_TOO_LONG)
         message = f"The line is longer than {MACHINE_LINE_LIMIT} characters: nothing was done"
         self._put({"err": {"code": "E104", "msg": message, "col": None, "suggest": []}})
         end = {"tag": None, "status": "error", "rows": 0, "total": None, "ms": 0, "schema": None}

@@ -269,6 +269,7 @@ USER = Table(
         C("last_from", "text", "and from where", "FROM", shrink=1),
         C("fails", "int", "failed attempts since", "FAILED"),
         C("mailbox", "text", "the mailbox it sends mail for", "MAILBOX", shrink=1),
+        C("locked_until", "time", "kept out for wrong passwords until; show locks says from where", "LOCKED UNTIL"),
         C("scram", "bool", "has a verifier for SCRAM: its password was set by this version, or used since"),
     ),
     "one account",

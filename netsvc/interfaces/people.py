@@ -57,6 +57,15 @@ class IAccounts(Interface):
     def delete(name: str) -> Deferred[None]:
         "-> Deferred[None]; the last admin stays"
 
+    def locks() -> Deferred[list[Row]]:
+        "-> Deferred[list of lock/1 rows]: who is kept out for wrong passwords, by door and name"
+
+    def unlock(name: str) -> Deferred[tuple[int, int]]:
+        """Forget the wrong passwords of ``name``, from wherever, at the console and of mail clients.
+
+        -> Deferred[(how many locks that lifted, how many counts there were in all)]
+        """
+
     def verify(name: str, password: str) -> Deferred[bool]:
         "-> Deferred[bool]: for enable; the same time whether the name exists or not"
 
@@ -72,6 +81,15 @@ class ICounters(Interface):
 
     def clear(realm: int, key: str) -> Deferred[int]:
         """Forget the failures, or the window, of a key -> Deferred[int]: how many counts that were, 0 or 1."""
+
+    def locks(realms: Sequence[int]) -> Deferred[list[tuple[int, str, int]]]:
+        """-> Deferred[[(realm, key, locked until ms)]] of what is locked now, by realm and key, a thousand a realm."""
+
+    def clear_named(realms: Sequence[int], name: str) -> Deferred[tuple[int, int]]:
+        """Forget the failures of all keys of two words whose second is ``name``, which holds no blank.
+
+        -> Deferred[(how many were locked, how many there were in all)]
+        """
 
     shared = Attribute("bool: whether other nodes count in the same windows")
 

@@ -31,27 +31,27 @@ def _size() -> tuple[int, int]:
     return size.columns or 80, size.lines or 24  # a terminal that does not know its size is 0x0
 
 
-def _start_line(once: bool) -> str:
+def _start_line(mode: str) -> str:
     columns, rows = _size() if _is_terminal() else (0, 0)
     kind = os.environ.get("TERM", "dumb") if columns else "dumb"
     if not _TERM.fullmatch(kind):
         kind = "dumb"
-    return f"terminal human {columns}x{rows} {kind}" + (" once" if once else "")
+    return f"terminal human {columns}x{rows} {kind} {mode}".rstrip()
 
 
 def run_human(link: socket.socket, command: str) -> int:
     """Show what a person would see of one command, or be the console -> exit status."""
     machine = Machine(link)
     if not _is_terminal():
-        _begin(machine, command)
+        _begin(machine, command, "once" if command else "script")
         return _copy(link, machine, typed=not command)
     with _raw_terminal(), _window_changes() as changes:
-        _begin(machine, command)
+        _begin(machine, command, "once" if command else "")
         return _bridge(link, machine, changes)
 
 
-def _begin(machine: Machine, command: str) -> None:
-    machine.send(_start_line(once=bool(command)))
+def _begin(machine: Machine, command: str, mode: str) -> None:
+    machine.send(_start_line(mode))
     if command:
         machine.send(command)
 
@@ -64,7 +64,7 @@ def _copy(link: socket.socket, machine: Machine, *, typed: bool) -> int:
     shown = Shown()
     for piece in machine.rest():
         shown.take(piece)
-    return shown.status(expected=not typed)
+    return shown.status(expected=True)
 
 
 _BROKEN_OFF: Final = (

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 KEY = 200
 DAY = 86_400_000
+LOCKS = 1000
+"""Locks of a realm that are listed."""
 SWEEP = 256
 """Failures between two sweeps of rows that mean nothing any more: whoever guesses names must not fill the disk."""
 
@@ -34,6 +36,8 @@ _FAIL = (
     "at = CASE WHEN throttle.at <= ? THEN excluded.at ELSE throttle.at END "
     "RETURNING fails, until_at"
 )
+
+_NAMED = "FROM throttle WHERE realm = ? AND key LIKE ? ESCAPE '\\' AND key NOT LIKE ? ESCAPE '\\'"
 
 
 @implementer(ICounters)
@@ -80,6 +84,30 @@ class Counters:
         return self._engine.write(
             lambda tx: tx.execute("DELETE FROM throttle WHERE realm = ? AND key = ?", (realm, name))
         )
+
+    def locks(self, realms: Sequence[int]) -> Deferred[list[tuple[int, str, int]]]:
+        """See ICounters."""
+
+        def work(tx: Tx) -> list[tuple[int, str, int]]:
+            sql = "SELECT realm, key, until_at FROM throttle WHERE realm = ? AND until_at > ? ORDER BY key LIMIT ?"
+            rows = [row for realm in sorted(realms) for row in tx.rows(sql, (realm, tx.now, LOCKS))]
+            return [(int(realm), str(key), int(until)) for realm, key, until in rows]
+
+        return self._engine.read(work)
+
+    def clear_named(self, realms: Sequence[int], name: str) -> Deferred[tuple[int, int]]:
+        """See ICounters."""
+        end = " " + escape(name, KEY).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+        def work(tx: Tx) -> tuple[int, int]:
+            locked = counts = 0
+            for realm in realms:
+                of = (realm, f"%{end}", f"% %{end}")
+                locked += int(tx.value(f"SELECT count(*) {_NAMED} AND until_at > ?", (*of, tx.now)) or 0)
+                counts += tx.execute(f"DELETE {_NAMED}", of)
+            return locked, counts
+
+        return self._engine.write(work)
 
     # Windows; see windowrows.
 

@@ -55,21 +55,31 @@ class FakeCounters:
 
     def __init__(self):
         self.counts = {}
-        self.locks = {}
+        self.locked_until = {}
 
     def fail(self, realm, key, lock_after, window_ms, lock_ms):
         count = self.counts[realm, key] = self.counts.get((realm, key), 0) + 1
         if count >= lock_after:
-            self.locks[realm, key] = lock_ms
-        return succeed((count, self.locks.get((realm, key), 0)))
+            self.locked_until[realm, key] = lock_ms
+        return succeed((count, self.locked_until.get((realm, key), 0)))
 
     def locked(self, realm, key):
-        return succeed(self.locks.get((realm, key), 0))
+        return succeed(self.locked_until.get((realm, key), 0))
 
     def clear(self, realm, key):
         self.counts.pop((realm, key), None)
-        self.locks.pop((realm, key), None)
+        self.locked_until.pop((realm, key), None)
         return succeed(None)
+
+    def locks(self, realms):
+        return succeed([(r, key, until) for (r, key), until in sorted(self.locked_until.items()) if r in realms])
+
+    def clear_named(self, realms, name):
+        keys = [(r, key) for r, key in self.counts if r in realms and key.partition(" ")[2] == name]
+        locked = sum(key in self.locked_until for key in keys)
+        for key in keys:
+            self.clear(*key)
+        return succeed((locked, len(keys)))
 
 
 def result(deferred):

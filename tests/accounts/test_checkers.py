@@ -77,3 +77,9 @@ def test_the_first_that_knows_it_wins(rows, hasher, add, result):
     assert result(chain.requestAvatarId(Anonymous())) == "nobody"
     with pytest.raises(UnauthorizedLogin):
         result(chain.requestAvatarId(UsernamePassword(b"bob", b"x")))
+
+
+def test_who_has_no_role_has_no_access_to_the_console(rows, hasher, add, result):
+    add("ann", "secret-1", role=0)
+    result(StoreChecker(rows, hasher).requestAvatarId(Sourced(b"ann", b"secret-1")))
+    assert rows.seen_calls == [("ann", "192.0.2.7", False)]

@@ -89,7 +89,7 @@ def test_guessing_at_mail_locks_nobody_out_of_the_console(door, counters, result
         with pytest.raises(UnauthorizedLogin):
             result(door.requestAvatarId(Mail("ann", "wrong")))
     assert {realm for realm, _ in counters.counts} == {MAIL_REALM}
-    assert counters.locks[MAIL_REALM, "192.0.2.7 ann"] == MAIL_LOCK_MS == 15 * 60_000
+    assert counters.locked_until[MAIL_REALM, "192.0.2.7 ann"] == MAIL_LOCK_MS == 15 * 60_000
     with pytest.raises(UnauthorizedLogin, match="locked"):
         result(door.requestAvatarId(Mail("ann", "secret-1")))
     assert result(door.requestAvatarId(Mail("ann", "secret-1", "192.0.2.8"))).name == "ann"
@@ -151,7 +151,7 @@ def test_a_verifier_can_wait(rows, add, result):
 def test_locked_while_busy_is_not_tried(rows, counters, result):
     hasher = Hasher(execute)
     hasher._queued = AT_ONCE + WAITING
-    counters.locks[MAIL_REALM, "192.0.2.7 ann"] = 1
+    counters.locked_until[MAIL_REALM, "192.0.2.7 ann"] = 1
     gate = ThrottledChecker(StoreChecker(rows, hasher), counters, hasher, MAIL)
     with pytest.raises(BusyLogin):
         result(gate.requestAvatarId(Mail("ann", "x")))
@@ -241,7 +241,7 @@ def test_submitters(rows, add, result):
 
 
 def test_accounts_keep_verifiers_and_mailboxes(rows, hasher, result):
-    accounts = Accounts(rows, hasher, None)
+    accounts = Accounts(rows, hasher, None, None)
     result(accounts.add("ann@example.org", "secret-1", "none", 7))
     row = rows.rows["ann@example.org"]
     assert (row.mailbox_id, row.role, readable(row.scram)) == (7, 0, True)

@@ -16,7 +16,7 @@ from netsvc.records import FLAG_CONTENT, FLAG_LOCKED, AccountError
 
 @pytest.fixture
 def accounts(rows, hasher, counters):
-    return Accounts(rows, hasher, auth_chain(["store"], rows, hasher, counters))
+    return Accounts(rows, hasher, auth_chain(["store"], rows, hasher, counters), counters)
 
 
 def refusal(result, deferred):
@@ -130,12 +130,12 @@ def test_verify_goes_through_the_chain(accounts, add, result, hasher):
     assert not result(accounts.verify("ann", "secret-1"))
 
 
-def test_verify_takes_a_strangers_checker(rows, hasher, result):
+def test_verify_takes_a_strangers_checker(rows, hasher, counters, result):
     class Stranger:
         async def requestAvatarId(self, credentials):
             return "ann"
 
-    accounts = Accounts(rows, hasher, Stranger())
+    accounts = Accounts(rows, hasher, Stranger(), counters)
     assert result(accounts.verify("ann", "x"))
     assert not result(accounts.verify("bob", "x"))
 
@@ -146,7 +146,7 @@ def test_the_first_operator(rows, hasher, counters, result, tmp_path):
     assert (tmp_path / "initial-password").read_text() == password + "\n"
     assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
     assert [p.name for p in tmp_path.iterdir()] == ["initial-password"]
-    accounts = Accounts(rows, hasher, auth_chain([], rows, hasher, counters))
+    accounts = Accounts(rows, hasher, auth_chain([], rows, hasher, counters), counters)
     assert result(accounts.verify("admin", password))
     assert result(accounts.users())[0]["role"] == "admin"
     assert rows.rows["admin"].flags == FLAG_CONTENT
@@ -183,3 +183,24 @@ def test_passwords_made_are_long_and_different():
     made = {make_password() for _ in range(50)}
     assert len(made) == 50
     assert {len(p) for p in made} == {23}
+
+
+def test_locks_are_shown_and_lifted(accounts, counters, result):
+    for realm, key in ((2, "192.0.2.0/24 ann"), (2, "192.0.2.0/24 *"), (3, "192.0.2.7 ann"), (3, "* ann")):
+        counters.fail(realm, key, 1, 60_000, 5)
+    counters.fail(3, "192.0.2.8 ann", 10, 60_000, 5)
+    counters.fail(3, "192.0.2.7 joann", 1, 60_000, 5)
+    counters.fail(3, "192.0.2.7 mad ann", 1, 60_000, 5)
+    counters.fail(1, "192.0.2.7 ann", 1, 60_000, 5)
+    shown = [tuple(row.values()) for row in result(accounts.locks())]
+    stay = [
+        ("console", "", "192.0.2.0/24", 5),
+        ("mail", "joann", "192.0.2.7", 5),
+        ("mail", "mad ann", "192.0.2.7", 5),
+    ]
+    lifted = [("console", "ann", "192.0.2.0/24", 5), ("mail", "ann", "", 5), ("mail", "ann", "192.0.2.7", 5)]
+    assert sorted(shown) == sorted(stay + lifted)
+    assert result(accounts.unlock("ann")) == (3, 4)
+    assert [tuple(row.values()) for row in result(accounts.locks())] == stay
+    assert result(accounts.unlock("ann")) == (0, 0)
+    assert counters.locked_until[1, "192.0.2.7 ann"]

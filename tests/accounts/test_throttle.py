@@ -119,7 +119,7 @@ def test_one_name_from_many_networks_is_locked_but_not_on_loopback(login):
 
 
 def test_a_locked_login_costs_a_check_too(login, counters, hasher):
-    counters.locks[REALM, "192.0.2.0/24 ann"] = 1
+    counters.locked_until[REALM, "192.0.2.0/24 ann"] = 1
     checks = []
     run = hasher.run
     hasher.run = lambda *a: checks.append(a) or run(*a)
@@ -131,7 +131,7 @@ def test_credentials_without_a_source_are_counted_by_name(gate, result, counters
     for _ in range(PAIR_LIMIT):
         with pytest.raises(UnauthorizedLogin):
             result(gate.requestAvatarId(UsernamePassword("ann", "wrong")))
-    assert (REALM, " ann") in counters.locks
+    assert (REALM, " ann") in counters.locked_until
 
 
 def test_being_busy_is_not_counted(gate, result, counters):

@@ -19,7 +19,7 @@ from tests.fakes import FakeLogbook
 
 @implementer(IConsoleSession)
 class FakeSession:
-    """``lines`` tells what was run.  Commands: show N, wait, ask Q, secret Q, slow, program, fault, exit."""
+    """``lines`` tells what was run.  Commands: show N, wait, ask Q, secret Q, slow, program, fail CODE, fault, exit."""
 
     page_length = None
     page_width = None
@@ -66,6 +66,8 @@ class FakeSession:
             terminal.write(f"answer {len(self.answers)}\n")
         elif word == "program":
             self.machine = True
+        elif word == "fail":
+            self.end = {"status": "error", "err": {"code": rest}}
         elif word == "progress":
             terminal.progress("1 of 2")
             terminal.write("done\n")

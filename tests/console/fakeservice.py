@@ -450,6 +450,7 @@ class Site(Answering):
 class Accounts(Answering):
     def __init__(self):
         self.known = {"op": ("operator", "a long secret"), "root": ("admin", "a long secret")}
+        self.locks_ = []
         self.boxes = {}
 
     def users(self):
@@ -468,6 +469,14 @@ class Accounts(Answering):
     def set_password(self, name, password):
         self.known[name] = (self.known[name][0], password)
         return self.answer(None)
+
+    def locks(self):
+        return self.answer(self.locks_)
+
+    def unlock(self, name):
+        lifted = [lock for lock in self.locks_ if lock["name"] == name]
+        self.locks_ = [lock for lock in self.locks_ if lock["name"] != name]
+        return self.answer((sum(lock["until"] > NOW for lock in lifted), len(lifted)))
 
     def set_mailbox(self, name, mailbox):
         self.boxes[name] = mailbox

@@ -167,6 +167,26 @@ def test_once_runs_one_command_and_tells_its_end():
     assert caller.transport.lost
 
 
+@pytest.mark.parametrize(
+    ("lines", "end"),
+    [
+        ("", {"status": "ok", "err": None}),
+        ("show 2\n", {"status": "ok", "err": None}),
+        ("show 2\n" + "x" * 70_000 + "\nshow 1\n", {"status": "error", "err": {"code": "E104"}}),
+        ("fail E401\nfail E101\nshow 1\n", {"status": "error", "err": {"code": "E401"}}),
+    ],
+)
+def test_a_script_tells_the_first_failure_at_its_end(lines, end):
+    caller = Caller()
+    caller.heard()
+    text = caller.say("terminal human 0x0 dumb script\n" + lines)
+    assert "\0" not in text
+    assert ("row 0" in text) == ("show" in lines)
+    caller.door.readConnectionLost()
+    assert json.loads(caller.heard().partition("\0")[2]) == {"end": end}
+    assert caller.transport.lost
+
+
 def test_once_on_a_terminal_can_be_asked_and_is_not_paged():
     caller = Caller()
     caller.heard()

@@ -2,17 +2,19 @@
 
 import pathlib
 import re
+import shlex
 
 import pytest
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from netsvc.config.policies import all_settings
+from netsvc.console.verbs.policies import COMMANDS
 from netsvc.discovery import policy_fault, protocols
 from netsvc.interfaces import IPolicy, IPolicyMaker
 from netsvc.mail.envelope import Envelope, SessionFacts
 from netsvc.plugins.netsvc_policies import limits, recipient, tarpit
-from netsvc.policy.gate import shown
+from netsvc.policy.gate import Gate, shown
 from tests.fakes import FakeGround
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -73,3 +75,16 @@ def test_the_policy_of_the_plugins_page_is_one():
         answers.append(policy.check("mail", session, Envelope(session)).action)
         clock.advance(23 * 3600)
     assert answers == ["pass", "defer"]
+
+
+def examples():
+    """Return (policy, key, value) of each example of ``policy set``."""
+    (command,) = [each for each in COMMANDS if each.name == "policy set"]
+    return [shlex.split(example)[2:] for example in command.examples]
+
+
+@pytest.mark.parametrize("words", examples(), ids=" ".join)
+def test_examples_name_policies_and_keys_that_are_there(words):
+    name, key, text = words
+    made = Gate(protocols().policies.values(), FakeGround())
+    made.typed(name, key, text)

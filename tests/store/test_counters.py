@@ -137,3 +137,23 @@ def test_two_nodes_limits_meet_in_the_counters(counters, house):
     assert house.run(ledgers[1].clear(limits[1], "192.0.2.7")) == 1
     share()
     assert ledgers[0].take([(limits[0], "192.0.2.7", 1)]) is None
+
+
+def test_locks_are_listed_and_lifted_by_name(counters, house):
+    named = ["192.0.2.7 a_%b", "* a_%b", " a_%b"]
+    others = ["192.0.2.7 axxb", "192.0.2.7 x a_%b", "192.0.2.7 *", "a_%b"]
+    for realm in (2, 3, 4):
+        for key in (*named, *others):
+            fail(house, counters, key, realm, after=1)
+    fail(house, counters, "192.0.2.9 a_%b", 3)
+    listed = house.run(counters.locks([3, 2]))
+    assert sorted((realm, key) for realm, key, _ in listed) == sorted((r, k) for r in (2, 3) for k in named + others)
+    assert all(until > house.engine.now() for _, _, until in listed)
+    assert house.run(counters.clear_named([2, 3], "a_%b")) == (6, 7)
+    assert {(realm, key) for realm, key, _ in house.run(counters.locks([2, 3]))} == {
+        (r, k) for r in (2, 3) for k in others
+    }
+    assert house.run(counters.clear_named([2, 3], "a_%b")) == (0, 0)
+    assert len(house.run(counters.locks([4]))) == 7
+    house.engine.clock.advance(301_000)
+    assert house.run(counters.locks([2, 3, 4])) == []

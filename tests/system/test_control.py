@@ -140,3 +140,13 @@ def test_a_vanished_client_and_a_flood_of_lines_are_survived(house, control):
 def test_a_human_shell_on_the_socket(house):
     done = house.netsvcctl(data="show mailboxes\nexit\n")
     assert "alice@example.org" in done.stdout
+
+
+def test_commands_on_standard_input_tell_the_first_failure(house):
+    commands = "show version\nshow message 0SAN0KEVC0400\nnonsense\nshow mailboxes\n"
+    for arguments in ((), ("--json",)):
+        done = house.netsvcctl(*arguments, check=False, data=commands)
+        assert done.returncode == 6, done.stdout
+        assert "example.org" in done.stdout.rpartition("nonsense")[2]
+        assert "\0" not in done.stdout
+        assert house.netsvcctl(*arguments, data="show version\n").returncode == 0

@@ -379,3 +379,28 @@ def test_a_start_without_its_key_says_which(make_service, tmp_path):
     assert "other.key: is not the key of the first certificate in" in service.log()
     checked = service.process.args[:-2]
     assert checked
+
+
+def test_who_is_locked_out_is_seen_and_let_in_again(mailhouse):
+    commands = f"user add carol@example.org mailbox password {json.dumps(PASSWORD)}\n"
+    mailhouse.netsvcctl("--json", data="mailbox create carol@example.org\n" + commands)
+
+    def login(password):
+        with client(mailhouse) as smtp:
+            return smtp.docmd("AUTH PLAIN", base64.b64encode(f"\0carol@example.org\0{password}".encode()).decode())[0]
+
+    def locked(schema):
+        lines = mailhouse.netsvcctl("--json", f"show {schema}").stdout.splitlines()
+        return [row for line in lines if (row := json.loads(line).get("row")) and "carol" in row["name"]]
+
+    assert login(PASSWORD) == 235
+    for _ in range(10):
+        assert login("wrong") == 535
+    assert login(PASSWORD) == 535
+    (lock,) = locked("locks")
+    assert (lock["door"], lock["name"], lock["source"]) == ("mail", "carol@example.org", "127.0.0.1")
+    assert locked("users")[0]["locked_until"] == lock["until"]
+    assert "1 lock lifted" in mailhouse.netsvcctl("user unlock carol@example.org").stdout
+    assert login(PASSWORD) == 235
+    assert locked("locks") == []
+    assert mailhouse.netsvcctl("user unlock carol@example.org", check=False).returncode == 6

@@ -161,7 +161,7 @@ COMMANDS = (
         role="admin",
         changes=True,
         table=CHANGE,
-        examples=("policy set limits messages 500", 'policy set limits exempt_users "news billing"'),
+        examples=("policy set limits messages 500", 'policy set greylist exempt "192.0.2.0/24 198.51.100.7"'),
     ),
     Command(
         (_POLICY, Word("unset", "let a key be as usual")),

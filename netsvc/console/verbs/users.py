@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netsvc.commands import ROLE_ORDER, Arg, Clause, Command, CommandError, Word
+from netsvc.console.securitytables import LOCK
 from netsvc.console.tables import CHANGE, USER
 from netsvc.console.verbs.words import SHOW
 
@@ -32,7 +33,19 @@ async def show_users(call: Call) -> None:
     """List accounts."""
     rows = await call.store(call.service.accounts.users())
     boxes = await call.store(call.service.senders.mailboxes())
-    await call.rows({**row, "mailbox": boxes.get(row["name"])} for row in rows)
+    until: dict[str, int] = {}
+    for lock in await call.store(call.service.accounts.locks()):
+        until[lock["name"]] = max(lock["until"], until.get(lock["name"], 0))
+    await call.rows({**row, "mailbox": boxes.get(row["name"]), "locked_until": until.get(row["name"])} for row in rows)
+    if any(row["name"] in until for row in rows):
+        await call.note("Who is locked gave wrong passwords: show locks says from where, user unlock NAME lifts it.")
+
+
+async def show_locks(call: Call) -> None:
+    """List who is kept out for wrong passwords."""
+    rows = await call.store(call.service.accounts.locks())
+    await call.rows(rows)
+    await call.note("user unlock NAME lifts a name's; a network's ends by itself." if rows else "Nobody is locked out.")
 
 
 async def known(call: Call, name: str) -> Row:
@@ -61,11 +74,20 @@ async def _password(call: Call, name: str) -> str:
         given = await call.outlet.ask(f"Password for {name}: ", secret=True)
         if given is None:
             raise CommandError("E503", "Cancelled. Nothing was changed")
+        _check_length(given)
         if await call.outlet.ask("Again: ", secret=True) != given:
             raise CommandError("E202", "The two are not the same. Nothing was changed")
-    if not LEAST_PASSWORD <= len(given) <= MAX_PASSWORD:
-        raise CommandError("E202", f"A password has {LEAST_PASSWORD} to {MAX_PASSWORD} characters. Nothing was changed")
+    _check_length(given)
     return str(given)
+
+
+def _check_length(password: str) -> None:
+    if not LEAST_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise CommandError("E202", f"A password has {LEAST_PASSWORD} to {MAX_PASSWORD} characters. Nothing was changed")
+
+
+def _locks(number: int) -> str:
+    return "1 lock" if number == 1 else f"{number} locks"
 
 
 def _role(call: Call) -> str:
@@ -97,7 +119,19 @@ async def passwd(call: Call) -> None:
     await known(call, name)
     password = await _password(call, name)
     await call.change(call.service.accounts.set_password(name, password))
-    await call.changed(name, "", 1, f"Password of {name} set.")
+    lifted, _ = await call.change(call.service.accounts.unlock(name))
+    also = f" {_locks(lifted)} for wrong passwords lifted." if lifted else ""
+    await call.changed(name, f"{_locks(lifted)} lifted" if lifted else "", 1, f"Password of {name} set.{also}")
+
+
+async def unlock(call: Call) -> None:
+    """Let somebody who gave wrong passwords try again; also who is in a password file, or has no account."""
+    name = call.args["name"]
+    lifted, counts = await call.change(call.service.accounts.unlock(name))
+    if not counts:
+        raise CommandError("E401", f"{name} is not locked out: no wrong password counts", hint="show locks")
+    said = f"{_locks(lifted)} lifted" if lifted else "It was not locked out; its wrong passwords are forgotten"
+    await call.changed(name, f"{_locks(lifted)} lifted", lifted, f"{name} may log in again. {said}.")
 
 
 async def set_role(call: Call) -> None:
@@ -132,12 +166,28 @@ COMMANDS = (
     Command(
         (USER_WORD, Word("passwd", "set its password")),
         passwd,
-        "set an account's password; asks for it",
+        "set an account's password; asks for it; lifts its locks for wrong passwords",
         args=(NAME,),
         clauses=(_PASSWORD,),
         role="admin",
         changes=True,
         table=CHANGE,
+    ),
+    Command(
+        (SHOW, Word("locks", "who is kept out for wrong passwords")),
+        show_locks,
+        "who is kept out for wrong passwords, from where, until when",
+        table=LOCK,
+    ),
+    Command(
+        (USER_WORD, Word("unlock", "let it log in again after wrong passwords")),
+        unlock,
+        "lift an account's locks for wrong passwords, from all addresses, at the console and of mail clients",
+        args=(NAME,),
+        role="admin",
+        changes=True,
+        table=CHANGE,
+        examples=("user unlock ann@example.org",),
     ),
     Command(
         (USER_WORD, Word("role", "set what it may do")),
