@@ -28,6 +28,7 @@ from netsvc.config.tls import encrypted
 from netsvc.delivery.routing import check_route
 from netsvc.discovery import protocols
 from netsvc.node import NodeService, complain_on_stderr
+from netsvc.policy.trial import object_to
 from netsvc.report import report
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Options(usage.Options, AuthOptionMixin):
         """Read and check the configuration; exits with EX_CONFIG and every complaint when it cannot be used."""
         self.protocols = protocols()
         overrides = Overrides(self["state"], self["hostname"], self["store"], self.listen, self.specs)
-        rooms = Rooms(self.protocols.makers, check_route, self.protocols.policies)
+        rooms = Rooms(self.protocols.makers, check_route, self.protocols.policies, object_to)
         try:
             self.node = load_node(Path(self["config"]) if self["config"] else None, overrides, rooms)
             if self["check"]:

@@ -15,6 +15,7 @@ from netsvc.delivery.routing import check_route
 from netsvc.discovery import protocols
 from netsvc.plugins.netsvc_smtp import smtp
 from netsvc.plugins.netsvc_telnet import telnet
+from netsvc.policy.trial import object_to
 from netsvc.settings import HOUR, MINUTE, DeliverySettings
 
 ETC = Path(__file__).resolve().parents[1] / "etc"
@@ -32,7 +33,7 @@ class Odd:
     )
 
 
-ROOMS = Rooms({"smtp": smtp, "telnet": telnet, "odd": Odd()}, check_route, protocols().policies)
+ROOMS = Rooms({"smtp": smtp, "telnet": telnet, "odd": Odd()}, check_route, protocols().policies, object_to)
 
 
 def read(text, **overrides):
@@ -210,6 +211,13 @@ WRONG = [
     ("[site]\nrelay_from = ['0.0.0.0/0']", "site.relay_from:", "open relay"),
     ("[site.policies.limit]\non = true", "site.policies.limit:", "did you mean limits?"),
     ("[site.policies]\nlimits = 5", "site.policies.limits:", "write [site.policies.limits]"),
+    (
+        "[site.policies.milter]\nfilters = ['127.0.0.1:1']",
+        "netsvc.toml:2: site.policies.milter.filters:",
+        "is no filter",
+    ),
+    ("\n[site.policies.milter]\non = true", "netsvc.toml:2: site.policies.milter:", "filters: there is none"),
+    ("[site.policies.dnsbl]\non = true\nlists = ['zen..example']", "site.policies.dnsbl.lists:", "zen..example"),
     ("[site.policies.limits]\nmessage = 5", "site.policies.limits.message:", "did you mean messages?"),
     ("[site.policies.limits]\nmessages = 'x'", "site.policies.limits.messages:", "digits without quotes"),
     ("[site.policies.limits]\non_failure = 'stop'", "site.policies.limits.on_failure:", "skip"),

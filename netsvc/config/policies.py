@@ -9,7 +9,7 @@ from netsvc.config.complaints import ValueFaultError, kind_of, nearest, quote
 from netsvc.config.declared import setting_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from netsvc.config.complaints import Complaints
     from netsvc.interfaces import IPolicyMaker
@@ -79,9 +79,15 @@ def kept_value(value: object) -> Any:
 
 
 def read_policies(
-    complaints: Complaints, tables: Mapping[str, Any], makers: Mapping[str, IPolicyMaker]
+    complaints: Complaints,
+    tables: Mapping[str, Any],
+    makers: Mapping[str, IPolicyMaker],
+    object_to: Callable[[IPolicyMaker, Mapping[str, Any]], tuple[str, str]],
 ) -> dict[str, dict[str, Any]]:
-    """Return SiteSettings.policies of the table ``[site.policies]``; what is wrong goes to ``complaints``."""
+    """Return SiteSettings.policies of the table ``[site.policies]``; what is wrong goes to ``complaints``.
+
+    ``object_to``: see Rooms; it is asked of tables whose values are well by themselves.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name, table in tables.items():
         path = ("site", "policies", name)
@@ -99,4 +105,8 @@ def read_policies(
                     complaints.add((*path, key), fault.text, fault.remedy)
                 else:
                     kept[key] = kept_value(value)
+            if len(kept) == len(table):
+                why, at = object_to(maker, kept)
+                if why:
+                    complaints.add((*path, at) if at in kept else path, why)
     return found

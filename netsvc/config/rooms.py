@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -11,14 +11,21 @@ if TYPE_CHECKING:
     from netsvc.interfaces import IPolicyMaker, IProtocolMaker
 
 
+def _never(maker: IPolicyMaker, table: Mapping[str, Any]) -> tuple[str, str]:
+    del maker, table
+    return "", ""
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """What other rooms offer and forbid.
 
     ``makers`` are the protocol plugins by name; ``check_route(pattern, target)`` raises ValueError, with a sentence
-    for the operator, for what routing would not take; ``policies`` are the policy plugins by name.
+    for the operator, for what routing would not take; ``policies`` are the policy plugins by name, and
+    ``object_to(maker, table)`` says why a policy could not work with its table, and which key is at fault; "" for none.
     """
 
     makers: Mapping[str, IProtocolMaker]
     check_route: Callable[[str, str], None]
     policies: Mapping[str, IPolicyMaker] = field(default_factory=dict)
+    object_to: Callable[[IPolicyMaker, Mapping[str, Any]], tuple[str, str]] = _never

@@ -50,7 +50,9 @@ class _SiteReader:
             relay_domains=top.take("relay_domains", values.listed(values.domain), none),
             limits_exempt=top.take("limits_exempt", values.listed(values.network), none),
             delivery=self._delivery(),
-            policies=read_policies(self._complaints, top.table("policies") or {}, self._rooms.policies),
+            policies=read_policies(
+                self._complaints, top.table("policies") or {}, self._rooms.policies, self._rooms.object_to
+            ),
             **RecipientsReader(self._complaints, top).read(),
         )
         top.finish()

@@ -19,13 +19,18 @@ class IPolicy(Interface):
     """May this mail come in."""
 
     name = Attribute("str: the word in [site.policies.NAME]")
-    stages = Attribute("the stages it has an opinion at, a tuple or set of: connect helo mail rcpt content")
+    stages = Attribute(
+        "the stages it has an opinion at, a tuple or set of: connect helo mail rcpt content; looked at anew after each "
+        "configure: where it has nothing to do as it is set, it leaves a stage out, and is not asked there"
+    )
 
     def configure(values: Mapping[str, Any]) -> None:
         """Take the site's settings for it: ``values`` {key: checked value}, every key of its settings present.
 
         Called in the reactor's thread before the first ``check`` and after each change of them, while it is on.
-        Raises ValueError with a message fit to be shown; then it goes on with the values it had.
+        Raises ValueError with a message fit to be shown, which begins with ``KEY: `` where one key is at fault; then it
+        goes on with the values it had.  One made on ground where nothing works is asked the same before the site takes
+        settings, so this opens, asks and starts nothing.
         """
 
     def check(stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
@@ -52,7 +57,10 @@ class IPolicyMaker(Interface):
     help = Attribute("str: one sentence, what it does")
 
     def make(ground: IPolicyGround) -> IPolicy:
-        """-> IPolicy, once a node, when it is first on.  Raises ValueError with a message fit to be shown."""
+        """-> IPolicy, a new one each time.  Raises ValueError with a message fit to be shown.
+
+        Called when it is first on, and, on ground where nothing is, when settings are tried (see IPolicy.configure).
+        """
 
 
 class IPolicyGround(Interface):
@@ -98,6 +106,12 @@ class IPolicies(IWitness):
 
     def fault(name: str) -> str:
         """Return why a policy that is on does not follow what the site says of it; "" where it does."""
+
+    def objection(name: str, said: Mapping[str, Any]) -> str:
+        """Return why the site must not say ``said`` of the policy ``name``, in the policy's words; "" where it may.
+
+        ``said`` is what SiteSettings.policies would have of it.
+        """
 
     def settings(name: str) -> list[Row] | None:
         """-> list of policy.setting/1 rows of the policy ``name``, None when there is none of that name."""

@@ -72,7 +72,10 @@ class DnsLists:
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """See IPolicy."""
-        lists = tuple(parse_list(text) for text in values["lists"])
+        try:
+            lists = tuple(parse_list(text) for text in values["lists"])
+        except ValueError as error:
+            raise ValueError(f"lists: {error}") from None
         if not lists:
             raise ValueError("lists: none is named")
         self._guests.exempt(values["exempt"])

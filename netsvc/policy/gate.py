@@ -20,6 +20,7 @@ from netsvc.config.policies import all_settings, checked_value, typed_value
 from netsvc.interfaces import ILimits, IPolicies, IPolicy, IWitness
 from netsvc.mail.escape import escape
 from netsvc.policy.relay import RecipientRule, for_postmaster
+from netsvc.policy.trial import objection
 from netsvc.policy.turnstile import Turnstile
 from netsvc.policymaker import COMMON, STAGES
 from netsvc.records import PASS, Verdict
@@ -163,7 +164,7 @@ class Gate:
 
     def _arrange(self) -> None:
         ordered = self._ordered()
-        self._at = {stage: tuple(t for t in ordered if t.on and stage in t.maker.stages) for stage in STAGES}
+        self._at = {stage: tuple(t for t in ordered if t.on and stage in t.stages) for stage in STAGES}
         self._last_word = [turnstile for turnstile in self._at["rcpt"] if turnstile.name == LAST_WORD]
         self.stages = frozenset(stage for stage, there in self._at.items() if there)
         self._patience = max([CONTENT_S, *(turnstile.deadline for turnstile in self._at["content"])])
@@ -275,6 +276,13 @@ class Gate:
         """See IPolicies."""
         turnstile = self._turnstiles.get(name)
         return turnstile.fault if turnstile is not None and turnstile.on else ""
+
+    def objection(self, name: str, said: Mapping[str, Any]) -> str:
+        """See IPolicies."""
+        turnstile = self._turnstiles.get(name)
+        if turnstile is None:
+            return ""
+        return escape(objection(turnstile.maker, said, (self._heard or {}).get(name, {})), 200)
 
     def settings(self, name: str) -> list[Row] | None:
         """See IPolicies."""

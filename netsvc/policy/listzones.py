@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 MAX_WEIGHT = 1000
 _LIST = re.compile(r"(?:([^:=*\s]{1,100}):)?([A-Za-z0-9._-]{1,180})(?:=([0-9.;\[\]]{7,100}))?(?:\*(-?[0-9]{1,4}))?")
+_ZONE = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _OCTETS = re.compile(r"\[([^\[\]]*)\]|([0-9]+)")
 
 Octets = tuple[frozenset[int], frozenset[int], frozenset[int], frozenset[int]]
@@ -55,7 +56,9 @@ def parse_list(text: str) -> ListZone:
     number = int(weight) if weight else 1
     if not number or abs(number) > MAX_WEIGHT:
         raise ValueError(f"{text!r}: a weight is 1 to {MAX_WEIGHT}, or negative for a list of good clients")
-    zone = zone.strip(".").lower()
+    zone = zone.removesuffix(".").lower()
+    if _ZONE.fullmatch(zone) is None:
+        raise ValueError(f"{text!r}: {zone!r} is no zone such as zen.example.org")
     return ListZone(name or zone, zone, number, None if octets is None else parse_filter(octets))
 
 

@@ -4,8 +4,10 @@ A policy is a stranger's code, or asks a stranger's service.  Whatever it does,
 an answer comes: its own, or, where it fails, is late or stands behind its open
 breaker, what the site wants instead.  The breaker opens after FAILURES failures
 in a row; after OPEN_S seconds one question is let through, and its answer closes
-it or opens it anew.  A policy that is needed has no breaker, and the client is
-told to try later where it does not answer.
+it or opens it anew.  Where answers take time, one that is there at once (the client
+is none of the policy's business, say) was asked of nobody, and ends no such row.
+A policy that is needed has no breaker, and the client is told to try later where
+it does not answer.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ class Turnstile:
         "_streak",
         "_timed",
         "_times",
+        "_waited",
         "counts",
         "deadline",
         "failed",
@@ -97,6 +100,7 @@ class Turnstile:
         self._logbook = logbook
         self._asks = 0
         self._streak = 0
+        self._waited = False  # for a failure of the streak: its answers take time
         self._open_until = 0.0  # the breaker is open; 0: it is closed
         self._probing = False
         self._failures = 0  # not told of in the log yet
@@ -127,9 +131,9 @@ class Turnstile:
             if verdict is PASS and not self._streak:
                 self.counts["pass"] += 1  # the usual answer, in the fewest steps
             else:
-                self._count(verdict)
+                self._count(verdict, waited=False)
         except Exception:  # noqa: BLE001 - a stranger's code
-            return self._fail(stage, Failure())  # type: ignore[no-untyped-call] # Twisted's has no types
+            return self._fail(stage, Failure(), waited=False)  # type: ignore[no-untyped-call] # Twisted's has no types
         if sample:
             self._time(started)
         return verdict
@@ -169,7 +173,7 @@ class Turnstile:
                 answer.callback(self._fail(stage, result))
                 return
             try:
-                verdict = self._count(result)
+                verdict = self._count(result, waited=True)
             except Exception:  # noqa: BLE001 - a stranger's value
                 verdict = self._fail(stage, Failure())  # type: ignore[no-untyped-call] # Twisted's has no types
             answer.callback(verdict)
@@ -177,8 +181,11 @@ class Turnstile:
         asked.addBoth(came)
         return answer
 
-    def _count(self, verdict: object) -> Verdict:
-        """Return a good answer, counted; raises BadVerdictError."""
+    def _count(self, verdict: object, *, waited: bool) -> Verdict:
+        """Return a good answer, counted; raises BadVerdictError.
+
+        One that was not ``waited`` for says nothing of a service that others waited for in vain.
+        """
         if not isinstance(verdict, Verdict):
             raise BadVerdictError(f"it answered {type(verdict).__name__}, not Verdict")
         if verdict.action not in self.counts:
@@ -186,8 +193,11 @@ class Turnstile:
         if verdict.reply is not None and (verdict.reply.code >= 400) != (verdict.action in ("reject", "defer")):
             raise BadVerdictError(f"its reply to {verdict.action} is {verdict.reply.code}")
         self.counts[verdict.action] += 1
-        if self._streak or self._open_until:
+        if self._waited and not waited:
+            self._probing = False
+        elif self._streak or self._open_until:
             self._streak = 0
+            self._waited = False
             if self._open_until:
                 self._open_until = 0.0
                 self._probing = False
@@ -200,7 +210,7 @@ class Turnstile:
         self._times += took
         self._slowest = max(self._slowest, took)
 
-    def _fail(self, stage: str, failure: Failure, *, own: bool = True) -> Verdict:
+    def _fail(self, stage: str, failure: Failure, *, own: bool = True, waited: bool = True) -> Verdict:
         """Count a failure, say so once a minute, and return what the site wants instead.
 
         One that is not its ``own`` leaves its breaker as it is.
@@ -208,6 +218,7 @@ class Turnstile:
         error = failure.value
         self.failed += 1
         self._streak += own
+        self._waited = self._waited or (own and waited)
         self._failures += 1
         self.last_error = escape(f"{type(error).__name__}: {error}", 200)
         now = self._clock.seconds()
@@ -230,6 +241,12 @@ class Turnstile:
         return PASS
 
     @property
+    def stages(self) -> tuple[str, ...]:
+        """Where it is asked: of its maker's stages those at which it has something to do, as it is set now."""
+        mine = getattr(self.policy, "stages", None)
+        return self.maker.stages if mine is None else tuple(stage for stage in self.maker.stages if stage in mine)
+
+    @property
     def breaker(self) -> str:
         """Where its breaker stands: closed, open, or probing (the next question, or one under way, decides)."""
         if not self._open_until:
@@ -241,7 +258,7 @@ class Turnstile:
         return {
             "name": self.name,
             "on": self.on,
-            "stages": list(self.maker.stages),
+            "stages": list(self.stages),
             "order": self.order,
             "deadline": round(self.deadline * 1000),
             "on_failure": self.on_failure,

@@ -322,6 +322,75 @@ class Failing(Case):
         assert len(policy.asked) == FAILURES + 1
 
 
+class Stages(Case):
+    """A policy asks a service at one stage alone; what it passes at others is no answer of that service."""
+
+    def setUp(self):
+        super().setUp()
+        self.policy = FakePolicy(Verdict("pass"))
+        self.policy.stages = ("rcpt", "content")
+
+    def busy(self, check):
+        self.policy.check = check
+        return self.gate(FakeMaker(self.policy, deadline=1000))
+
+    def messages(self, gated, count):
+        for _ in range(count):
+            self.answer(gated, "rcpt")
+            asked = self.ask(gated, "content")
+            self.clock.advance(1)
+            assert self.successResultOf(asked).action == "pass"
+        return gated.rows()[0]
+
+    def dead(self, *_):
+        failing = Deferred()
+        self.clock.callLater(0.1, failing.errback, ConnectionRefusedError("refused"))
+        return failing
+
+    def test_it_is_not_asked_where_it_has_nothing_to_do(self):
+        stages_asked = []
+        gated = self.busy(lambda stage, *_: stages_asked.append(stage) or PASS)
+        assert gated.stages == {"rcpt", "content"}
+        self.policy.configure = lambda values: setattr(self.policy, "stages", ("content",))
+        self.policy.stages = ("rcpt", "content")
+        gated = self.busy(self.policy.check)
+        assert gated.stages == {"content"}
+        row = self.messages(gated, 1)
+        assert (stages_asked, row["stages"], row["pass"]) == (["content"], ["content"], 1)
+
+    def test_the_breaker_opens_where_the_service_is_dead(self):
+        gated = self.busy(lambda stage, *_: PASS if stage == "rcpt" else self.dead())
+        assert self.messages(gated, FAILURES - 1)["breaker"] == "closed"
+        row = self.messages(gated, 1)
+        assert (row["breaker"], row["failed"]) == ("open", FAILURES)
+
+    def test_and_where_it_hangs(self):
+        gated = self.busy(lambda stage, *_: PASS if stage == "rcpt" else Deferred())
+        row = self.messages(gated, FAILURES)
+        assert (row["breaker"], row["late"]) == ("open", FAILURES)
+
+    def test_an_answer_at_once_closes_nothing_and_the_next_decides(self):
+        slow = [self.dead]
+        gated = self.busy(lambda stage, *_: PASS if stage == "rcpt" else slow[0]())
+        self.messages(gated, FAILURES)
+        self.clock.advance(OPEN_S)
+        self.answer(gated, "rcpt")
+        assert gated.rows()[0]["breaker"] == "probing"
+        assert self.log.named("policy.breaker")[-1]["state"] == "open"
+
+        def well():
+            answer = Deferred()
+            self.clock.callLater(0.1, answer.callback, PASS)
+            return answer
+
+        slow[0] = well
+        asked = self.ask(gated, "content")
+        self.clock.advance(1)
+        self.successResultOf(asked)
+        assert gated.rows()[0]["breaker"] == "closed"
+        assert self.log.named("policy.breaker")[-1]["state"] == "closed"
+
+
 class Needed(Case):
     """A policy without whose answer nothing can be said for good."""
 

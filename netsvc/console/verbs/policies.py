@@ -35,6 +35,9 @@ async def show_policy(call: Call) -> None:
     await call.rows(rows)
     row = next(each for each in call.service.policies.rows() if each["name"] == name)
     await call.note(f"{name}: {row['help'] or 'asked at ' + ' '.join(row['stages'])}.")
+    if row["error"]:
+        what = "What is set does not work" if call.service.policies.fault(name) else "It failed last with"
+        await call.note(f"{what}: {row['error']}.")
 
 
 async def set_policy(call: Call) -> None:
@@ -95,10 +98,14 @@ def _unknown(error: LookupError, hint: str) -> CommandError:
 async def _change(
     call: Call, name: str, args: str, alter: Callable[[SiteSettings], SiteSettings], sentence: str
 ) -> None:
+    policies = call.service.policies
+    wrong = policies.objection(name, alter(call.service.site.current).policies.get(name, {}))
+    if wrong:
+        raise CommandError("E202", f"{name} cannot work so: {wrong}. Nothing was changed", hint=f"show policy {name}")
     rev = await call.change(call.service.site.change(alter, call.session.operator.name, f"{call.command.name} {name}"))
     if not rev:
         sentence = f"{name} is set so already. Nothing was changed."
-    fault = call.service.policies.fault(name)
+    fault = policies.fault(name)
     if fault:
         sentence += f" But it does not follow: {fault}."
     await call.changed(name, args, 1 if rev else 0, sentence)

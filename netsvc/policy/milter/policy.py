@@ -43,7 +43,6 @@ class Milters:
     """See the module."""
 
     name = "milter"
-    stages = ("rcpt", "content")
 
     def __init__(self, ground: IPolicyGround, run: Callable[..., Deferred[Any]] | None = None) -> None:
         """``run`` runs what takes time in a thread."""
@@ -52,14 +51,17 @@ class Milters:
         self._logbook = ground.logbook
         self._run = run or OffReactor(ground.clock, "milter", 1)
         self._filters: tuple[tuple[str, MilterPool], ...] = ()
-        self._recipients = False
+        self.stages: tuple[str, ...] = ("content",)
         self._discard = "hold"
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """See IPolicy."""
         if not values["filters"]:
             raise ValueError('filters: there is none; write for instance ["tcp:127.0.0.1:11332"]')
-        endpoints = [(text, milter_endpoint(text, self._clock)) for text in values["filters"]]
+        try:
+            endpoints = [(text, milter_endpoint(text, self._clock)) for text in values["filters"]]
+        except ValueError as error:
+            raise ValueError(f"filters: {error}") from None
         for _, pool in self._filters:
             pool.stop()
         self._filters = tuple(
@@ -75,14 +77,12 @@ class Milters:
             )
             for text, endpoint in endpoints
         )
-        self._recipients = values["recipients"]
+        self.stages = ("rcpt", "content") if values["recipients"] else ("content",)
         self._discard = values["discard"]
 
     def check(self, stage: str, session: SessionFacts, envelope: Envelope) -> Verdict | Deferred[Verdict]:
         """See IPolicy."""
         if stage == "rcpt":
-            if not self._recipients:
-                return PASS
             return Deferred.fromCoroutine(self._ask(session, Told("", self._hostname, envelope)))
         return Deferred.fromCoroutine(self._content(session, envelope))
 
