@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from netsvc.config.node import NodeConfig
     from netsvc.logbook import Logbook
     from netsvc.store.store import Store
+    from netsvc.vitals.vitals import Watched
 
 
-def make_vitals(config: NodeConfig, store: Store, logbook: Logbook, reactor: Any) -> Vitals:
-    """Return what tells how the node is, not yet started."""
+def make_vitals(config: NodeConfig, store: Store, logbook: Logbook, reactor: Any, *others: Watched) -> Vitals:
+    """Return what tells how the node is, and ``others`` with it, not yet started."""
 
     def in_thread(function: Callable[[], Any]) -> Deferred[Any]:
         return deferToThreadPool(reactor, reactor.getThreadPool(), function)
@@ -32,4 +33,4 @@ def make_vitals(config: NodeConfig, store: Store, logbook: Logbook, reactor: Any
     folder = Path(config.state) if store.engine.dialect == "sqlite" else None
     largest = max((int(listener.settings.get("max_message_size", 0)) for listener in config.listeners), default=0)
     readiness = Readiness(Checkup(store.engine, folder), logbook, reactor, in_thread, largest)
-    return Vitals(readiness, Watchdog(reactor.callFromThread, logbook), Slots(descriptor_cap(), logbook))
+    return Vitals(readiness, Watchdog(reactor.callFromThread, logbook), Slots(descriptor_cap(), logbook), *others)

@@ -72,6 +72,8 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "session.closed": ("debug", ("session", "kind", "peer", "why")),
     # names
     "dns.failed": ("debug", ("query", "kind", "why")),
+    "dns.down": ("warn", ("n", "why")),
+    "dns.up": ("info", ("took_ms",)),
     "dns.fault": ("error", ("why",)),
     "dnsbl.not_served": ("warn", ("list", "answer")),
     # who sends it

@@ -179,7 +179,7 @@ async def open_house(
     resolver = keeping(IResolver, Resolver((), reactor, logbook))
     resolver.obey(keeping(ISite, store.site))
     undo.push("the resolver", resolver.stop)
-    vitals = make_vitals(config, store, logbook, reactor)
+    vitals = make_vitals(config, store, logbook, reactor, resolver.standing)
     certificates = certificates or Certificates((), logbook, now=store.spool.now)
     ground = Ground(config, store, audit, logbook, reactor, resolver, vitals, certificates)
     hasher = Hasher(in_threads(reactor))

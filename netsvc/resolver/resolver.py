@@ -23,6 +23,7 @@ from netsvc.resolver import packets
 from netsvc.resolver.cache import FAILURE, LONGEST, LONGEST_ABSENCE, UNTOLD_ABSENCE, Answer, Cache
 from netsvc.resolver.exchange import Exchange, NoAnswerError
 from netsvc.resolver.names import Server, reverse_name, server_of, servers_of_host, wire_name
+from netsvc.resolver.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +97,7 @@ class Resolver:
         self._looking: dict[Key, Deferred[Answer]] = {}
         self._sockets = DeferredSemaphore(MAX_AT_ONCE)
         self._lame: dict[Server, float] = {}
+        self.standing = Standing(reactor, logbook)
         self._look_at: float | None = None  # when the host's servers are to be read again; None: the site names ours
 
     def obey(self, site: ISite) -> None:
@@ -230,6 +232,7 @@ class Resolver:
             why = str(error)
         elif isinstance(error, defer.TimeoutError):
             why = f"no answer in {DEADLINE:g} s"
+            self.standing.unanswered(why)
         elif isinstance(error, CancelledError):
             return Answer(fault="the resolver stops")
         else:
@@ -289,6 +292,7 @@ class Resolver:
             for server in self._in_order():
                 left = deadline - self._reactor.seconds()
                 if left <= 0:
+                    self.standing.unanswered(why)
                     raise NoAnswerError(why)
                 try:
                     reading = await self._ask(server, name, kind, min(wait, left))
@@ -298,11 +302,14 @@ class Resolver:
                     self._lame[server] = self._reactor.seconds() + LAME
                     continue
                 self._lame.pop(server, None)
+                self.standing.answered()
                 if reading.code in {packets.OK, packets.NO_NAME}:
                     return reading
                 why = f"{server}: {reading.why}"
             if not silent:
                 break  # all have spoken; the same question would get the same answer
+        else:
+            self.standing.unanswered(why)
         raise NoAnswerError(why)
 
     def _in_order(self) -> list[Server]:

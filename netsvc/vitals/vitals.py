@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zope.interface import implementer
 
@@ -23,15 +23,23 @@ DESCRIPTORS_WARN = 90
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+class Watched(Protocol):
+    """Something that has health/1 rows."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return them."""
+
+
 @implementer(IVitals)
 class Vitals:
     """See IVitals."""
 
-    def __init__(self, readiness: Readiness, watchdog: Watchdog, slots: ISlots) -> None:
+    def __init__(self, readiness: Readiness, watchdog: Watchdog, slots: ISlots, *others: Watched) -> None:
         """Tell of these."""
         self.readiness = readiness
         self.watchdog = watchdog
         self.slots = slots
+        self._others = others
 
     def start(self) -> None:
         """Begin to look."""
@@ -45,7 +53,7 @@ class Vitals:
 
     def rows(self) -> list[dict[str, Any]]:
         """See IVitals."""
-        parts = (self.readiness, self.slots, self.watchdog)
+        parts: tuple[Any, ...] = (self.readiness, self.slots, *self._others, self.watchdog)
         return [row for part in parts for row in part.rows()] + [descriptors(), memory()]
 
     def refusal(self, limit: int) -> Reply | None:
