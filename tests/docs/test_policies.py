@@ -39,13 +39,23 @@ def test_settings_are_described_with_their_defaults(maker):
 def test_what_all_policies_have():
     found = table(PAGE.partition("Every policy has these:")[2].partition("\n\n| policy")[0])
     assert list(found) == [setting.name for setting in all_settings(recipient)]
-    assert found["deadline"][0] == "`5s`"
+    assert found["deadline"][0] == "as below"
 
 
 def test_where_the_policies_stand():
     found = table(PAGE.partition("\n| policy | order |")[2].partition("\n## ")[0])
     for maker in (limits, tarpit, recipient):
         assert found[maker.name][:2] == [str(maker.order), "yes" if maker.usual else "no"]
+
+
+def test_each_deadline_is_said():
+    text = PAGE.partition("\n| policy | order |")[2].partition("\n## ")[0]
+    rows = {line.split("|")[1]: line.split("|")[4] for line in text.splitlines() if line.count("|") == 6}
+    (guests,) = [cell for name, cell in rows.items() if "guests" in name]
+    for name, maker in protocols().policies.items():
+        wanted = f"`{maker.deadline // 1000}s`"
+        own = [cell.strip() for label, cell in rows.items() if f"`{name}`" in label]
+        assert own == [wanted] or (not own and wanted in guests.partition(f"`{name}`")[2])
 
 
 def test_each_policy_is_described_somewhere():
