@@ -5,7 +5,7 @@ from tests.system.service import SITE
 from tests.system.wire import Smtp, send
 
 LIMITED = (
-    SITE.replace('limits_exempt = ["127.0.0.0/8", "::1/128"]\n', "")
+    SITE.replace('limits_exempt = ["127.0.0.0/8", "::1/128"]\n', "").replace('relay_from = ["127.0.0.0/8"]\n', "")
     + """
 [site.policies.limits]
 exempt_loopback = false
