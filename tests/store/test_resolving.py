@@ -298,21 +298,21 @@ def test_what_fits_into_a_mailbox(make_house, monkeypatch):
     (unlimited,) = ask(house, desk, "any@example.org").mailboxes
     (box,) = ask(house, desk, "box@example.org").mailboxes
     assert (unlimited.limited, desk.room(unlimited)) == (False, None)
-    assert (box.limited, desk.room(box)) == (True, (1000, 10))
+    assert (box.limited, desk.room(box)) == (True, (1000, 10, 1000))
     house.execute("UPDATE mailbox SET used_bytes = 1200, used_msgs = 3 WHERE id = ?", (number,))
-    assert desk.room(box) == (1000, 10)  # the figure is young
+    assert desk.room(box) == (1000, 10, 1000)  # the figure is young
     now = house.engine.now()
     monkeypatch.setattr(house.engine, "now", lambda: now + directory_module.ROOM_MS + 1)
-    assert desk.room(box) == (1000, 10)  # it is looked up meanwhile
+    assert desk.room(box) == (1000, 10, 1000)  # it is looked up meanwhile
     house.pump.turn()
-    assert desk.room(box) == (0, 7)
+    assert desk.room(box) == (0, 7, 1000)
     house.execute("DELETE FROM mailbox WHERE id = ?", (number,))
     monkeypatch.setattr(house.engine, "now", lambda: now + 10 * directory_module.TRUST_MS)
     assert desk.room(box) is None  # too old to say anything
     house.pump.turn()
     assert desk.room(box) is None
     monkeypatch.setattr(directory_module, "REMEMBERED", 0)
-    desk._put_room(7, (1, 1), now)
+    desk._put_room(7, (1, 1, 1), now)
     assert list(desk._rooms) == [7]
 
 
@@ -321,7 +321,7 @@ def test_a_changed_quota_counts_at_once(desk, house):
     assert not box.limited
     house.run(desk.set_quota("ALICE@example.org", 100, 2))
     (box,) = ask(house, desk, "alice@example.org").mailboxes
-    assert desk.room(box) == (100, 2)
+    assert desk.room(box) == (100, 2, 100)
     assert "There is no mailbox" in refused(house, desk.set_quota("nobody@example.org", 1, 1))
     assert "quota" in refused(house, desk.set_quota("alice@example.org", -1, 1))
     assert "quota" in refused(house, desk.create_mailbox("dora@example.org", 0, -1))
@@ -341,9 +341,9 @@ def test_addresses_beyond_ascii(desk, house):
 
 
 def test_room():
-    assert room(0, 0, 5, 5) == (ANY, ANY)
-    assert room(10, 3, 4, 4) == (6, 0)
-    assert room(10, 0, 14, 4) == (0, ANY)
+    assert room(0, 0, 5, 5) == (ANY, ANY, ANY)
+    assert room(10, 3, 4, 4) == (6, 0, 10)
+    assert room(10, 0, 14, 4) == (0, ANY, 10)
 
 
 def test_untagged():
