@@ -93,10 +93,12 @@ class Column:
 
     ``name`` is its key in machine mode, ``type`` of COLUMN_TYPES (in rows a time is int ms since 1970, a duration int
     ms, a size int octets; None: absent).  ``title`` heads it in the table people see, "" keeps it out of there;
-    ``show`` refines how a person sees it: relative or clock (times), percent, path (empty is ``<>``), blank (absent
-    is nothing rather than ``-``), zero (0 is ``-``), line (empty is a line).  In machine mode an empty text is
-    absent, but for path and line.  ``shrink`` says how gladly it is cut when the table is too wide, 0 never.
-    ``inner`` is the table of the rows in a column of type rows; lines are a list of str.
+    ``show`` refines how a person sees it: relative or clock (times; a clock has the date too when it is a day or more
+    away), percent, path (empty is ``<>``), blank (absent is nothing rather than ``-``), zero (0 is ``-``), line (empty
+    is a line), wrap (as blank, and a long text goes on in the next line), unit (a size where the row's ``unit`` is
+    octets).  In machine mode an empty text is absent, but for path and line.  ``shrink`` says how gladly it is cut when
+    the table is too wide, 0 never, and 1 keeps more than others; ``spare`` how gladly it is left out then, 0 only when
+    nothing else can be.  ``inner`` is the table of the rows in a column of type rows; lines are a list of str.
 
     Columns named ``a+b`` (several values side by side) or ``a/3`` (one of a list) are for people only.
     """
@@ -107,6 +109,7 @@ class Column:
     title: str = ""
     show: str = ""
     shrink: int = 0
+    spare: int = 0
     words: tuple[str, ...] = ()
     inner: Table | None = None
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from netsvc.commands import CommandError, Table
 from netsvc.console.outlet import text_rows
 from netsvc.console.pipes import Pipeline
-from netsvc.console.render import human, pick
+from netsvc.console.render import counted, human, pick
 from netsvc.console.tables import COUNT, TEXT
 from netsvc.records import StoreUnavailableError
 
@@ -206,7 +206,7 @@ class Call:
         if not (wanted.isascii() and wanted.isdigit()):
             raise CommandError("E202", f'"{wanted}" is not a number. Examples: expect 412, expect any')
         if int(wanted) != count:
-            raise CommandError("E304", f"Expected {int(wanted)} items, found {count}. Nothing was changed")
+            raise CommandError("E304", f"Expected {counted(int(wanted), 'item')}, found {count}. Nothing was changed")
         return True
 
     async def confirm_count(self, count: int, question: str) -> None:

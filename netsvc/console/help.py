@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netsvc.commands import Command, CommandError, Completion
-from netsvc.console.render import cells, pad
+from netsvc.console.render import pad
+from netsvc.console.widths import cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from netsvc.console.render import Layout, cells, cut, inner_rows, json_line, lines_of, list_lines, machine_row
+from netsvc.console.render import Layout, inner_rows, json_line, lines_of, list_lines, machine_row
 from netsvc.console.tables import TEXT
+from netsvc.console.widths import cells, cut
 from netsvc.mail.escape import escape
 
 if TYPE_CHECKING:
@@ -79,13 +80,22 @@ class PersonOutlet:
             self._table, self._layout = table, None
         self._rows.append(row)
         if len(self._rows) >= BATCH:
-            await self.flush()
+            await self._show()
 
     async def flush(self) -> None:
-        """Show the rows gathered."""
+        """Show the rows gathered, and once below them what columns there was no room for."""
+        await self._show()
+        left_out = self._layout.left_out() if self._layout is not None else ()
+        await self._write_lines(left_out)
+
+    async def _show(self) -> None:
         rows, self._rows = self._rows, []
         if rows and self._table is not None:
-            await self.write("".join(line + "\n" for line in self._lines(self._table, rows)))
+            await self._write_lines(self._lines(self._table, rows))
+
+    async def _write_lines(self, lines: Sequence[str]) -> None:
+        if lines:
+            await self.write("".join(line + "\n" for line in lines))
 
     def _lines(self, table: Table, rows: Sequence[Row]) -> list[str]:
         if self.style == "json":
@@ -106,9 +116,8 @@ class PersonOutlet:
             for column, inner in inner_rows(table, row):
                 assert column.inner is not None
                 out += [f"{column.name}:"]
-                out += [
-                    "  " + line for line in Layout(column.inner, max(self._width - 2, 0), self._now_ms).lines(inner)
-                ]
+                layout = Layout(column.inner, max(self._width - 2, 0), self._now_ms)
+                out += ["  " + line for line in (*layout.lines(inner), *layout.left_out(""))]
         return out
 
     async def say(self, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netsvc.console.render import rfc3339, show_duration, show_size
+from netsvc.console.render import counted, rfc3339, show_duration, show_size
 from netsvc.mail.escape import escape
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def _octets(count: int) -> str:
 
 def items(count: int) -> str:
     """Return ``1 item`` or ``N items``."""
-    return f"{count} item" if count == 1 else f"{count} items"
+    return counted(count, "item")
 
 
 def preview_text(verb: str, selection: Selection, args: Mapping[str, Any], whole: int, actor: str, now_ms: int) -> str:

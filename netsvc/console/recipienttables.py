@@ -50,7 +50,7 @@ ADDRESS = Table(
         C("address", "text", "the address looked for", "ADDRESS", shrink=1),
         C("is", "enum", "what it is", "IS", words=ADDRESS_STEPS),
         C("to", "list", "where it leads", "TO", shrink=1, show="blank"),
-        C("note", "text", "in words; of the last step, the reply to RCPT", "NOTE", shrink=2, show="blank"),
+        C("note", "text", "in words; of the last step, the reply to RCPT", "NOTE", shrink=2, show="wrap"),
     ),
     "one step of how an address resolves",
 )

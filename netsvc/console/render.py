@@ -7,13 +7,10 @@ and is cut by the cells it takes on a terminal.  Times are shown in UTC.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from wcwidth import wcswidth, wcwidth
-
+from netsvc.console.widths import cells, cut, fit, wrap
 from netsvc.mail.escape import escape
 from netsvc.mail.ids import show_id
 
@@ -26,34 +23,18 @@ if TYPE_CHECKING:
 MAX_TEXT = 2000
 """Characters of one text in what people see."""
 
-COMFORT = 16
-"""Cells a column keeps while others can be cut."""
-
-LEAST = 6
-"""Cells a column is not cut below."""
-
 _TEXTS = frozenset({"text", "enum", "id"})
 _RIGHT = frozenset({"int", "number", "size", "duration"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000
+_WIDEST = 240
 _SCALE = ((1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def cells(text: str) -> int:
-    """Return how many cells ``text`` takes on a terminal."""
-    if text.isascii():
-        return len(text)
-    wide = wcswidth(text)
-    return wide if wide >= 0 else len(text)
-
-
-def cut(text: str, width: int) -> str:
-    """Return ``text`` within ``width`` cells; what was cut ends in ``...``."""
-    if cells(text) <= width:
-        return text
-    room = max(width - 3, 0)
-    ends = list(accumulate(max(wcwidth(c), 0) for c in text))
-    return text[: bisect_right(ends, room)] + "..."[:width]
+def counted(count: int, noun: str) -> str:
+    """Return ``1 item``, or ``2 items``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def pad(text: str, width: int, right: bool) -> str:
@@ -114,14 +95,22 @@ def pick(row: Row, name: str) -> Any:
     return row.get(name)
 
 
+def shown(row: Row, column: Column, now_ms: int) -> str:
+    """Return what a person sees of a column of ``row``: octets as a size where the row says that it counts them."""
+    value = pick(row, column.name)
+    if column.show == "unit" and row.get("unit") == "octets" and isinstance(value, int):
+        return show_size(value)
+    return human(value, column, now_ms)
+
+
 def human(value: Any, column: Column, now_ms: int) -> str:
     """Return what a person sees of ``value``; ``-`` for what is absent."""
     if column.type == "id" and isinstance(value, int):
         value = show_id(value)
     if value is None or (value == 0 and column.show == "zero"):
-        return "" if column.show == "blank" else "-"
+        return "" if column.show in {"blank", "wrap"} else "-"
     if value == "" and column.type in _TEXTS:
-        return "<>" if column.show == "path" else "-"
+        return {"path": "<>", "wrap": ""}.get(column.show, "-")
     shower = _HUMAN.get(column.type)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _number(value, column, now_ms)
@@ -135,7 +124,8 @@ def _number(value: float, column: Column, now_ms: int) -> str:
     if kind == "time":
         if column.show == "relative":
             return show_duration(int(value) - now_ms) if value < now_ms else "+" + show_duration(int(value) - now_ms)
-        return show_time(int(value), "%H:%M:%S" if column.show == "clock" else "%Y-%m-%d %H:%M:%S")
+        today = column.show == "clock" and abs(value - now_ms) < _DAY
+        return show_time(int(value), "%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
     if kind == "duration":
         return show_duration(int(value))
     if kind == "size":
@@ -148,7 +138,7 @@ def _number(value: float, column: Column, now_ms: int) -> str:
 def _list(value: Any, column: Column, now_ms: int) -> str:
     del now_ms
     if column.type == "rows":
-        return f"{len(value)} rows"
+        return counted(len(value), "row")
     if column.type == "map":
         return escape(" ".join(f"{key}={item}" for key, item in value.items()), MAX_TEXT)
     return escape(", ".join(str(item) for item in value), MAX_TEXT)
@@ -163,54 +153,60 @@ _HUMAN = {"list": _list, "rows": _list, "map": _list, "lines": _list, "bool": _b
 
 
 class Layout:
-    """The widths of a table, found from its first rows and kept for those that follow."""
+    """The columns of a table and their widths, found from its first rows and kept for those that follow."""
 
     def __init__(self, table: Table, width: int, now_ms: int) -> None:
         """``width``: cells of a line, 0 for any."""
         self._table = table
         self._width = width
         self._now_ms = now_ms
-        self._widths: list[int] | None = None
+        self._columns: list[Column] | None = None
+        self._widths: list[int] = []
+        self._left_out: list[str] = []
+        self._whole = 0
 
     def lines(self, rows: Sequence[Row]) -> list[str]:
         """Return the lines for ``rows``, at the first call below a line of titles."""
+        out = [] if self._columns is not None else self._settle(rows)
+        for row in rows:
+            out += self._lines([shown(row, c, self._now_ms) for c in self._columns or ()])
+        return out
+
+    def left_out(self, ways: str = "| list shows all") -> list[str]:
+        """Return the lines that tell, once, which columns are not shown, and ``ways`` to see them; none: all are."""
+        names, self._left_out = self._left_out, []
+        if not names:
+            return []
+        wide = -(-self._whole // 10) * 10
+        ways = ", or ".join(filter(None, (ways, f"terminal width {wide}" if wide <= _WIDEST else "")))
+        return wrap(f"(left out: {', '.join(names)}{'; ' if ways else ''}{ways})", self._width)
+
+    def _settle(self, rows: Sequence[Row]) -> list[str]:
+        """Choose columns and widths -> the line of titles, if there are any."""
         columns = self._table.shown
-        texts = [[human(pick(row, c.name), c, self._now_ms) for c in columns] for row in rows]
-        out = []
-        if self._widths is None:
-            titles = [c.title for c in columns]
-            self._widths = _widths(columns, [titles, *texts], self._width)
-            if any(title.strip() for title in titles):
-                out.append(self._line(titles))
-        return out + [self._line(row) for row in texts]
+        texts = [[shown(row, c, self._now_ms) for c in columns] for row in rows]
+        kept, self._widths, self._whole = fit(columns, texts, self._width)
+        self._columns = [columns[at] for at in kept]
+        self._left_out = [c.title for at, c in enumerate(columns) if at not in kept]
+        titles = [c.title for c in self._columns]
+        return [self._line(titles)] if any(title.strip() for title in titles) else []
+
+    def _lines(self, texts: Sequence[str]) -> list[str]:
+        """Return a row's line, and those below it where a text goes on."""
+        parts = [
+            wrap(text, width) if column.show == "wrap" and self._width else [text]
+            for text, width, column in zip(texts, self._widths, self._columns or (), strict=True)
+        ]
+        more = max(len(part) for part in parts)
+        return [self._line([part[at] if at < len(part) else "" for part in parts]) for at in range(more)]
 
     def _line(self, texts: Sequence[str]) -> str:
-        assert self._widths is not None
         parts = [
             pad(cut(text, width), width, column.type in _RIGHT)
-            for text, width, column in zip(texts, self._widths, self._table.shown, strict=True)
+            for text, width, column in zip(texts, self._widths, self._columns or (), strict=True)
         ]
         line = "  ".join(parts).rstrip()
         return cut(line, self._width) if self._width else line
-
-
-def _widths(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int) -> list[int]:
-    widths = [max(cells(line[at]) for line in lines) for at in range(len(columns))]
-    room = width - 2 * (len(columns) - 1)
-    if not width:
-        return widths
-    for least in (COMFORT, LEAST):
-        for gladly in sorted({c.shrink for c in columns if c.shrink}, reverse=True):
-            _cut_widest(widths, [at for at, c in enumerate(columns) if c.shrink == gladly], room, least)
-    return widths
-
-
-def _cut_widest(widths: list[int], those: Sequence[int], room: int, least: int) -> None:
-    """Cut the widest of the columns ``those`` again and again, none below ``least``, until all fit in ``room``."""
-    while sum(widths) > room and any(widths[at] > least for at in those):
-        widest = max(those, key=lambda at: widths[at])
-        second = max((widths[at] for at in those if widths[at] < widths[widest]), default=least)
-        widths[widest] -= min(sum(widths) - room, max(widths[widest] - max(second, least), 1))
 
 
 def list_lines(table: Table, row: Row, now_ms: int) -> list[str]:
@@ -223,7 +219,7 @@ def list_lines(table: Table, row: Row, now_ms: int) -> list[str]:
         if column.type == "lines":
             out += [f"{column.name}:", *("  " + escape(line, MAX_TEXT) for line in lines_of(value))]
             continue
-        text = human(value, column, now_ms)
+        text = shown(row, column, now_ms)
         if column.type == "time":
             text += f"  ({show_duration(now_ms - value)} ago)" if value <= now_ms else f"  (in {_until(value, now_ms)})"
         out.append(f"{column.name.ljust(broad)}  {text}")

@@ -253,4 +253,5 @@ class Limits:
 
 
 def _row(name: str, key: str, used: int, most: int, until: int | None, refused: int) -> Row:
-    return {"name": name, "key": key, "used": used, "limit": most, "until": until, "refused": refused}
+    unit = "octets" if name.endswith("octets") else None
+    return {"name": name, "key": key, "used": used, "limit": most, "until": until, "refused": refused, "unit": unit}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from netsvc.commands import Column, Table
 from netsvc.console import render as r
 from netsvc.console.tables import ITEM
+from netsvc.console.widths import cells
 from netsvc.mail.escape import escape
 
 NOW = 1_795_442_712_345
@@ -66,16 +67,7 @@ def test_times():
     assert r.show_time(10**18) == "1000000000000000000ms"
 
 
-def test_cells_and_cuts():
-    assert r.cells("abc") == 3
-    assert r.cells("漢字") == 4
-    assert r.cells("e\u0301") == 1
-    assert r.cells("\x01é") == 2
-    assert r.cut("abc", 3) == "abc"
-    assert r.cut("abcdef", 5) == "ab..."
-    assert r.cut("漢字漢字", 6) == "漢..."
-    assert r.cut("abcdef", 2) == ".."
-    assert r.cut("abcdef", 0) == ""
+def test_pads():
     assert r.pad("漢", 4, right=False) == "漢  "
     assert r.pad("7", 3, right=True) == "  7"
 
@@ -96,6 +88,12 @@ def test_cells_and_cuts():
         (2048, Column("x", "size"), "2.0k"),
         (NOW, Column("x", "time"), "2026-11-23 14:05:12"),
         (NOW, Column("x", "time", show="clock"), "14:05:12"),
+        (NOW + 86_400_000, Column("x", "time", show="clock"), "2026-11-24 14:05:12"),
+        (NOW - 86_400_000, Column("x", "time", show="clock"), "2026-11-22 14:05:12"),
+        (NOW + 86_399_999, Column("x", "time", show="clock"), "14:05:12"),
+        (None, Column("x", "text", show="wrap"), ""),
+        ("", Column("x", "text", show="wrap"), ""),
+        ([{}], Column("x", "rows"), "1 row"),
         (NOW + 660_000, Column("x", "time", show="relative"), "+11m"),
         (NOW - 660_000, Column("x", "time", show="relative"), "-11m"),
         (True, Column("x", "bool"), "yes"),
@@ -140,11 +138,47 @@ def test_a_table_fits_its_width():
     wide = [row(1, "t" * 60, "o" * 30), row(2, HOSTILE, "漢" * 20)]
     for width in (30, 41, 50, 70, 100, 200):
         for line in r.Layout(TABLE, width, NOW).lines(wide):
-            assert r.cells(line) <= width
+            assert cells(line) <= width
             assert line.isprintable()
-    narrow = r.Layout(TABLE, 60, NOW).lines([row(1, "t" * 60, "o" * 14)])
-    assert "o" * 14 in narrow[1]
-    assert "..." in narrow[1]
+
+
+def test_a_table_tells_once_what_it_leaves_out():
+    columns = (
+        Column("k", "text", title="KEY", shrink=1),
+        Column("n", "text", title="NOTHING"),
+        Column("s", "text", title="SPARED", spare=1),
+    )
+    layout = r.Layout(Table("x/1", columns), 70, NOW)
+    assert layout.lines([{"k": "k" * 30, "s": "s" * 60}]) == ["KEY", "k" * 30]
+    assert layout.left_out() == ["(left out: NOTHING, SPARED; | list shows all, or terminal width 110)"]
+    assert layout.left_out() == []
+    assert layout.lines([{"k": "l", "s": "s"}]) == ["l"]
+    for ways, told in (("| list shows all", "; | list shows all"), ("", "")):
+        layout = r.Layout(Table("x/1", columns), 70, NOW)
+        layout.lines([{"k": "k", "n": "n", "s": "s" * 400}])
+        assert layout.left_out(ways) == [f"(left out: SPARED{told})"]
+
+
+def test_long_texts_go_on_below():
+    table = Table("x/1", (Column("a", "text", title="A"), Column("b", "text", title="B", show="wrap", shrink=1)))
+    rows = [{"a": "k", "b": "one two three four five six seven"}, {"a": "l", "b": None}]
+    layout = r.Layout(table, 30, NOW)
+    assert layout.lines(rows) == ["A  B", "k  one two three four five six", "   seven", "l"]
+    assert layout.left_out() == []
+    assert r.Layout(table, 0, NOW).lines(rows)[1:] == ["k  one two three four five six seven", "l"]
+
+
+def test_octets_are_a_size_where_the_row_counts_them():
+    column = Column("v", "number", title="V", show="unit")
+    table = Table("x/1", (column, Column("unit", "text")))
+    rows = [{"v": 76657852416, "unit": "octets"}, {"v": 7, "unit": "files"}, {"v": None, "unit": "octets"}]
+    assert r.Layout(table, 80, NOW).lines(rows) == ["  V", "71G", "  7", "  -"]
+    assert r.list_lines(table, rows[0], NOW) == ["v     71G", "unit  octets"]
+    assert r.machine_row(table, rows[0])["v"] == 76657852416
+
+
+def test_counts_are_worded():
+    assert [r.counted(n, "item") for n in (0, 1, 2)] == ["0 items", "1 item", "2 items"]
 
 
 def test_a_table_without_titles_has_no_line_of_them():
@@ -221,6 +255,6 @@ def test_no_text_reaches_a_terminal_raw(text, width):
     item = {"id": text, "state": text, "sender": text, "rcpt": text, "reason": text, "age": 1, "size": 1}
     for line in r.Layout(ITEM, width, NOW).lines([item]):
         assert escape(line) == line
-        assert r.cells(line) <= width
+        assert cells(line) <= width
     for line in r.list_lines(ITEM, item, NOW):
         assert escape(line) == line

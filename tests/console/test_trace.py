@@ -42,7 +42,7 @@ def test_lines_are_shown_as_they_come_until_ctrl_c(desk, entry, other):
     assert desk.session.streaming
     running.cancel()
     assert done == [None]
-    assert "4 lines of 1 sessions.\n" in desk.screen.text
+    assert "4 lines of 1 session.\n" in desk.screen.text
     assert not desk.session.streaming
     assert desk.service.sessions.recorder.followers == 0
     assert not desk.clock.getDelayedCalls()
@@ -56,7 +56,7 @@ def test_it_ends_with_its_time(desk, entry):
     assert not done
     desk.clock.advance(1)
     assert done == [None]
-    assert "1 lines of 1 sessions." in desk.screen.text
+    assert "1 line of 1 session." in desk.screen.text
 
 
 def test_it_ends_with_its_lines(desk, entry):

@@ -222,6 +222,7 @@ class Alone(Case):
         rows = {row["name"]: row for row in self.successResultOf(self.limits.holders()) if row["key"] == "192.0.2.7"}
         assert rows["limits.connections"] == {
             "name": "limits.connections", "key": "192.0.2.7", "used": 1, "limit": 50, "until": None, "refused": 0,
+            "unit": None,
         }  # fmt: skip
         rate = rows["limits.connection_rate"]
         assert (rate["used"], rate["limit"], rate["until"], rate["refused"]) == (3, 3, 60_000, 1)

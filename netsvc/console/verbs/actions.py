@@ -9,6 +9,7 @@ from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
 from netsvc.console.call import SEARCH_SECONDS
 from netsvc.console.pending import LIFE_MS, Waiting
 from netsvc.console.preview import preview_facts, preview_text
+from netsvc.console.render import counted
 from netsvc.console.tables import JOB
 from netsvc.console.targets import LIVE, both, chosen_ids, live, missing
 from netsvc.console.verbs.jobs import follow
@@ -150,7 +151,7 @@ async def _ask(call: Call, verb: str, selection: Selection, args: dict[str, Any]
         token = _keep(call, verb, selection, args)
         raise CommandError(
             "E303",
-            f'Confirmation required for {selection.count} items. Repeat with "confirm {token}" within 60 s',
+            f'Confirmation required for {counted(selection.count, "item")}. Repeat with "confirm {token}" within 60 s',
             None,
             [f"confirm {token}", f"expect {selection.count}"],
         )

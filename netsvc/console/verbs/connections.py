@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
 from netsvc.console.livetables import KICK, SESSION, SESSION_SUMMARY, TRACE
 from netsvc.console.pending import LIFE_MS, Waiting
+from netsvc.console.render import counted
 from netsvc.console.speech import spoken, trace_row
 from netsvc.console.verbs.words import EXPECT, LIMIT, REASON, SHOW
 from netsvc.criteria import matches
@@ -114,7 +115,9 @@ async def show_summary(call: Call) -> None:
     if not rows:
         await call.note("No sessions match.")
     elif call.plain and len(rows) > TOP:
-        await call.note(f"and {len(rows) - TOP} more, with {sum(row['total'] for row in rows[TOP:])} sessions")
+        await call.note(
+            f"and {len(rows) - TOP} more, with {counted(sum(row['total'] for row in rows[TOP:]), 'session')}"
+        )
 
 
 async def show_session(call: Call) -> None:
@@ -235,7 +238,7 @@ async def _ask(call: Call, rows: Sequence[Row]) -> None:
         token = _keep(call, rows)
         raise CommandError(
             "E303",
-            f'Confirmation required for {len(rows)} sessions. Repeat with "confirm {token}" within 60 s',
+            f'Confirmation required for {counted(len(rows), "session")}. Repeat with "confirm {token}" within 60 s',
             None,
             [f"confirm {token}", f"expect {len(rows)}"],
         )

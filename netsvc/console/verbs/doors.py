@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from netsvc.commands import Arg, Clause, Command, CommandError, Word
 from netsvc.console.livetables import BLOCK, LISTENER
-from netsvc.console.render import show_duration
+from netsvc.console.render import counted, show_duration
 from netsvc.console.tables import CHANGE
 from netsvc.console.verbs.connections import end_sessions
 from netsvc.console.verbs.words import REASON, SHOW
@@ -88,7 +88,7 @@ def _short(network: Network) -> str:
 
 
 def _sessions(count: int) -> str:
-    return "1 session" if count == 1 else f"{count} sessions"
+    return counted(count, "session")
 
 
 def _going(count: int) -> str:

@@ -9,6 +9,7 @@ from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
 from netsvc.config.complaints import ValueFaultError
 from netsvc.config.recipients import separator
 from netsvc.console.recipienttables import RECIPIENTS
+from netsvc.console.render import counted
 from netsvc.console.tables import CHANGE, MAIL, MAIL_SOURCE, MAILBOX
 from netsvc.console.targets import chosen_filter
 from netsvc.console.verbs.message import give_part
@@ -110,7 +111,7 @@ def _quota_words(quota: tuple[int, int]) -> str:
 def _may_hold(quota: tuple[int, int]) -> str:
     octets, messages = quota
     held = [f"{octets} octets"] if octets else []
-    held += [f"{messages} mails"] if messages else []
+    held += [counted(messages, "mail")] if messages else []
     return " and ".join(held) or "any number of octets and mails"
 
 

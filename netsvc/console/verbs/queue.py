@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netsvc.commands import Arg, Clause, Command, Selects, Table, Word
 from netsvc.console.call import SEARCH_SECONDS
+from netsvc.console.render import counted
 from netsvc.console.tables import DESTINATION, ITEM, REASON, SUMMARY
 from netsvc.console.targets import LIVE, both, chosen_filter, live
 from netsvc.console.verbs.words import ORDERED_LIMIT, ORDERS, SCREEN, SHOW
@@ -92,7 +93,9 @@ async def _save_selection(call: Call, expr: Expr | None, ids: list[tuple[int, in
     selection = await call.store(call.service.queue.select(live() if expr is None else expr), SEARCH_SECONDS)
     selection.described = call.chosen.text if call.chosen is not None else call.args.get("state") or "all"
     call.session.last, call.total = selection, selection.count
-    await call.note(f'{call.rows_out} of {selection.count} shown. Selection saved as "last" ({selection.count} items).')
+    await call.note(
+        f'{call.rows_out} of {selection.count} shown. Selection saved as "last" ({counted(selection.count, "item")}).'
+    )
 
 
 def _summary_table(by: str) -> Table:

@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 
 from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
 from netsvc.console.livetables import TRACE
-from netsvc.console.render import show_duration, show_time
+from netsvc.console.render import counted, show_duration, show_time
 from netsvc.console.speech import spoken, trace_row
 from netsvc.console.stream import Stream
 from netsvc.console.verbs.connections import find_session
@@ -129,7 +129,7 @@ async def _live(call: Call, wanted: Wanted, lasts: int, limit: int) -> None:
         raise CommandError("E501", f"Busy: {MOST_TRACES} traces run already")
     stream = Stream(session.clock, wanted, limit)
     await call.say(
-        f"Tracing for {show_duration(lasts)} or {limit} lines. "
+        f"Tracing for {show_duration(lasts)} or {counted(limit, 'line')}. "
         + ("A line stop ends it." if call.machine else "Ctrl-C ends it.")
     )
     session.streaming = True
@@ -154,11 +154,13 @@ async def _live(call: Call, wanted: Wanted, lasts: int, limit: int) -> None:
 
 
 def _came_to(stream: Stream, wanted: Wanted, shown: int) -> str:
-    words = [f"{shown} lines of {len(wanted.sessions)} sessions."]
+    words = [f"{counted(shown, 'line')} of {counted(len(wanted.sessions), 'session')}."]
     if stream.dropped:
-        words.append(f"{stream.dropped} lines came too fast and were left out.")
+        words.append(
+            f"{counted(stream.dropped, 'line')} came too fast and {'was' if stream.dropped == 1 else 'were'} left out."
+        )
     if wanted.passed_over:
-        words.append(f"{len(wanted.passed_over)} more sessions matched: {MOST_SESSIONS} are traced at most.")
+        words.append(f"{counted(len(wanted.passed_over), 'more session')} matched: {MOST_SESSIONS} are traced at most.")
     return " ".join(words)
 
 
