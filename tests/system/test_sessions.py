@@ -105,7 +105,7 @@ def test_an_operator_looks_on_by_telnet(house, client):
         assert "<< EHLO watched.example" in shown
         assert "\\x1b[2J" in shown or "\\x1b[2J" in plain(telnet.text)
         telnet.send(b"\x03")
-        assert "lines of 1 sessions." in plain(telnet.read(r"mx1[>#] ?$"))
+        assert "lines of 1 session." in plain(telnet.read(r"mx1[>#] ?$"))
         line.close()
         back = telnet.run("trace session where helo=watched.example last 5m")
         assert "<< EHLO watched.example" in back
