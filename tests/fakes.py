@@ -255,7 +255,6 @@ class FakeSession:
         if self in self.registry.entries:
             self.registry.entries.remove(self)
 
-
     def keep_lines(self, lines):
         self.lines += lines
 

@@ -506,9 +506,7 @@ class EndTests(DoorCase):
         _, t = self.connect()
         t.clear()
         self.assertIs(self.service.sessions.entries()[-1].kick("spam {run}\x1b, INC-812"), True)
-        self.assertEqual(
-            t.value(), b"421 4.7.0 mx.example.org closing connection: spam (run)\\x1b, INC-812\r\n"
-        )
+        self.assertEqual(t.value(), b"421 4.7.0 mx.example.org closing connection: spam (run)\\x1b, INC-812\r\n")
 
     def test_kicked_during_the_commit_the_message_is_answered_first(self):
         for failure in (None, ReplyError(r.NO_SPACE)):
@@ -772,7 +770,10 @@ class StopTests(DoorCase):
 
     def test_who_is_kept_out_is_told(self):
         for rule, words in (
-            (DoorRule("block", "192.0.2.0/24", "spam", "op", 1), b"554 5.7.1 mx.example.org takes no mail from 192.0.2.7"),
+            (
+                DoorRule("block", "192.0.2.0/24", "spam", "op", 1),
+                b"554 5.7.1 mx.example.org takes no mail from 192.0.2.7",
+            ),
             (
                 DoorRule("block", "192.0.2.0/24", "spam", "op", 1, 5),
                 b"421 4.7.1 mx.example.org takes no mail from 192.0.2.7 for now",

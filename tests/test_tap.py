@@ -70,7 +70,9 @@ def test_check_reads_certificates(config, capfd, tmp_path):
     capfd.readouterr()
     assert refused("--config", config, "--check") == 78
     said = capfd.readouterr().err
-    assert said == f'netsvc: {config}: tls.names."a.example": {tmp_path}/none: cannot be read: No such file or directory\n'
+    assert (
+        said == f'netsvc: {config}: tls.names."a.example": {tmp_path}/none: cannot be read: No such file or directory\n'
+    )
     (tmp_path / "none").write_bytes(key.read_bytes())
     assert refused("--config", config, "--check") == 0
 
