@@ -162,6 +162,7 @@ def test_the_console_explains_and_changes(post, operator):
     for command in ("domain add new.example alias-of example.org", "domain catchall example.org bob@example.org"):
         operator.do(command)
     assert rcpt(post, "alice@new.example", "nobody@new.example") == ["250 2.1.5"] * 2
+    send(post.ports["smtp"], "a@example.net", ["bob@example.org"], HEAD)
     operator.do("mailbox quota bob@example.org 1")
     assert rcpt(post, "nobody@new.example") == ["452 4.2.2"]
     operator.do("mailbox quota bob@example.org none")
