@@ -1,11 +1,12 @@
 """The one table of replies."""
 
+import pickle
 import re
 
 import pytest
 
 from netsvc.mail import reply
-from netsvc.mail.reply import MAX_TEXT, Reply, ReplyError
+from netsvc.mail.reply import MAILBOX_FULL, MAX_TEXT, Reply, ReplyError
 
 
 @pytest.mark.parametrize("name", sorted(reply.TABLE))
@@ -55,3 +56,9 @@ def test_an_error_keeps_reply_and_cause():
     assert error.cause == "ENOSPC"
     assert str(error) == "452 4.3.1 Insufficient system storage (ENOSPC)"
     assert str(ReplyError(reply.NO_SPACE)) == "452 4.3.1 Insufficient system storage"
+
+
+def test_an_error_can_travel_to_another_process():
+    error = ReplyError(MAILBOX_FULL, "cause")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.reply, again.cause, str(again)) == (error.reply, "cause", str(error))
