@@ -10,7 +10,15 @@ from netsvc.interfaces.console import IConsole, IConsoleSession, ITerminal
 from netsvc.interfaces.doors import IDoorRules, IDoors
 from netsvc.interfaces.house import IEvents, IHouse, IProtocolMaker, ISessionEntry, ISessions
 from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter, IMailboxService, ISubmission
-from netsvc.interfaces.people import IAccountRows, IAccounts, ICounters, ILoginSource, IOperator
+from netsvc.interfaces.people import (
+    IAccountRows,
+    IAccounts,
+    ICounters,
+    ILoginSource,
+    IMailLogin,
+    IOperator,
+    IScramLogin,
+)
 from netsvc.interfaces.policy import (
     IContent,
     ILimits,
@@ -21,14 +29,7 @@ from netsvc.interfaces.policy import (
     IResolver,
     IWitness,
 )
-from netsvc.interfaces.security import (
-    ICertificates,
-    IMailLogin,
-    IScramLogin,
-    ISenders,
-    ISubmitter,
-    IVerifiers,
-)
+from netsvc.interfaces.security import ICertificates, ISenders, ISubmitter, IVerifiers
 from netsvc.interfaces.spool import IDeliveryAgent, IRouting, ISite, ISpool
 from netsvc.interfaces.vitals import ICheckup, ISlots, IVitals
 

@@ -135,3 +135,16 @@ class ILoginSource(Interface):
     """Credentials that say where they come from, so that failures are counted and the access is remembered."""
 
     source = Attribute("str: IP address of whoever logs in")
+
+
+class IMailLogin(ILoginSource):
+    """Credentials of a mail client: counted apart from the console's, so that guessing here locks nobody out there."""
+
+
+class IScramLogin(IMailLogin):
+    """Credentials whose bearer has shown in a SCRAM exchange that he knows a password."""
+
+    username = Attribute("the name as it was prepared, str")
+
+    def proves(verifier: str) -> bool:
+        """-> bool: whether what was shown fits ``verifier``, the text of an account's scram column."""

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
-from netsvc.interfaces.people import ILoginSource
-
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
@@ -22,19 +20,6 @@ class ICertificates(Interface):
 
     def rows() -> list[Row]:
         """-> list of certificate/1 rows, that for everybody first."""
-
-
-class IMailLogin(ILoginSource):
-    """Credentials of a mail client: counted apart from the console's, so that guessing here locks nobody out there."""
-
-
-class IScramLogin(IMailLogin):
-    """Credentials whose bearer has shown in a SCRAM exchange that he knows a password."""
-
-    username = Attribute("the name as it was prepared, str")
-
-    def proves(verifier: str) -> bool:
-        """-> bool: whether what was shown fits ``verifier``, the text of an account's scram column."""
 
 
 class ISubmitter(Interface):
