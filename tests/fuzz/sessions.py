@@ -98,7 +98,7 @@ TERMS = [
 ]
 GOOD = {StartTlsRequested: r.READY_FOR_TLS, DataRequested: r.START_MAIL, ClientReplaced: r.GREETING.fill(hostname="mx")}
 BAD = [r.UNKNOWN_USER, r.NOT_TAKEN, r.NO_SPACE, r.SHUTTING_DOWN]
-AT_ONCE = 16_384
+AT_ONCE = 12_288
 """Octets of a dialogue: commands that come in greater numbers are taken in many turns of the reactor by the door."""
 
 
