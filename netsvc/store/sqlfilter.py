@@ -215,8 +215,12 @@ def _one(value: Any, kind: str, column: Column, context: _Context) -> _Piece:
 
 def _among(value: Any, column: Column, context: _Context) -> _Piece:
     """Return the test for one text among the words of a column, or for all of them; a pattern's is left to be sure."""
-    if isinstance(value, Regex) or value == "":
+    if value == "":
         return _one(value, "text", column, context)
+    if isinstance(value, Regex):
+        # Its anchors mean a word's ends as well as the whole text's: no single REGEXP says both.
+        compile_regex(value.source)
+        return _MAYBE
     around = replace(column, sql=f"' ' || {column.sql} || ' '")
     if isinstance(value, Glob):
         compile_glob(value.pattern)

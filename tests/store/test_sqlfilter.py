@@ -143,6 +143,8 @@ def test_fuzz_50000_filters(queue):
         (Test("tag", "=", Glob("d*-bare")), set()),
         (Test("tag", "=", ""), {0}),
         (Test("tag", "~", Regex("bl b")), {2}),
+        (Test("tag", "~", Regex("bl$")), {2}),
+        (Test("tag", "~", Regex("^helo-bare$")), {3, 4}),
         (Test("tag", "=", "x" * 3000), set()),
         (Test("tag", "=", "b\u00fclk"), set()),
     ],
