@@ -42,6 +42,29 @@ class DeliverySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationSettings:
+    """What the site says of one destination; None or "" where it leaves that to ``[site.delivery]``.
+
+    ``connections`` at once and ``messages`` on each; ``rate``: (messages, ms); ``tls``: none opportunistic encrypt
+    verify, ``tls_names`` the certificate may bear; ``credential``: the name of what we log in with; ``retry`` waits in
+    ms, ``expire`` and ``warn`` in ms.
+    """
+
+    connections: int | None = None
+    messages: int | None = None
+    rate: tuple[int, int] | None = None
+    tls: str = ""
+    tls_names: tuple[str, ...] = ()
+    credential: str = ""
+    retry: tuple[int, ...] | None = None
+    expire: int | None = None
+    warn: int | None = None
+
+
+NO_DESTINATION = DestinationSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class SiteSettings:
     """What all nodes share.
 
@@ -52,6 +75,9 @@ class SiteSettings:
 
     ``routes`` maps a domain pattern (``*``, ``example.org``, ``.example.org`` for what is below it) to a target:
     ``mx``, ``[host]:port``, ``lmtp:…``, ``maildir:/path/{domain}/{local}``.
+
+    ``destinations`` maps a destination's key (``[192.0.2.10]:25``, ``example.org``), ``.example.org`` for the domains
+    below it, or ``*`` to what is said of it.
 
     ``policies`` maps a policy's name to what the site says of it, written as in TOML: str (durations too, ``5s``),
     int, bool, tuple of str; what it does not say is as the policy declares.
@@ -71,6 +97,22 @@ class SiteSettings:
     subaddress: str = "+"
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    destinations: Mapping[str, DestinationSettings] = field(default_factory=dict)
+
+    def destination(self, key: str, domain: str = "") -> DestinationSettings:
+        """Return what is said of the destination ``key``, else of ``domain``, of a ``.domain`` above it, or of ``*``."""
+        said = self.destinations
+        if not said:
+            return NO_DESTINATION
+        if key in said:
+            return said[key]
+        name = domain or key
+        while name:
+            if name in said:
+                return said[name]
+            dot = name.find(".", 1)
+            name = name[dot:] if dot > 0 else ""
+        return said.get("*", NO_DESTINATION)
 
     def quota_of(self, address: str) -> tuple[int, int]:
         """Return (octets, messages) that a mailbox made without a quota may hold; who must be reached has none."""
