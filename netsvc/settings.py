@@ -100,7 +100,7 @@ class SiteSettings:
     destinations: Mapping[str, DestinationSettings] = field(default_factory=dict)
 
     def destination(self, key: str, domain: str = "") -> DestinationSettings:
-        """Return what is said of the destination ``key``, else of ``domain``, of a ``.domain`` above it, or of ``*``."""
+        """Return what is said of destination ``key``, else of ``domain``, of a ``.domain`` above it, or of ``*``."""
         said = self.destinations
         if not said:
             return NO_DESTINATION
