@@ -20,9 +20,17 @@ UNLIMITED = ("postmaster", "abuse")
 """Local parts whose mailboxes have a quota only where they are given one: they always take mail (RFC 5321 4.5.1)."""
 
 
+TLS_LEVELS = ("none", "opportunistic", "encrypt", "verify")
+"""What may be asked of TLS towards a destination, each more than the one before."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
-    """How mail for elsewhere is tried.  ``retry``: waits after the 1st, 2nd … failure, the last one repeated."""
+    """How mail for elsewhere is tried.  ``retry``: waits after the 1st, 2nd … failure, the last one repeated.
+
+    ``tls``: what is asked of destinations of which nothing else is said, one of TLS_LEVELS; ``mta_sts`` and
+    ``dane``: whether what they publish is obeyed.
+    """
 
     retry: tuple[int, ...] = (
         5 * MINUTE,
@@ -39,6 +47,9 @@ class DeliverySettings:
     dns: tuple[str, ...] = ()
     mx_port: int = 25
     mx_allow_networks: tuple[str, ...] = ()
+    tls: str = "opportunistic"
+    mta_sts: bool = True
+    dane: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from netsvc.config.complaints import ValueFaultError, kind_of, quote
 from netsvc.config.policies import read_policies
 from netsvc.config.recipients import RecipientsReader, check_recipients
 from netsvc.config.table import Later, TableReader
-from netsvc.settings import DeliverySettings, SiteSettings
+from netsvc.settings import TLS_LEVELS, DeliverySettings, SiteSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,6 +93,9 @@ class _SiteReader:
             warn=reader.take("warn", values.duration, usual.warn),
             connections=reader.take("connections", values.counted, usual.connections),
             dns=reader.take("dns", values.listed(values.name_server), usual.dns),
+            tls=reader.take("tls", values.chosen(TLS_LEVELS), usual.tls),
+            mta_sts=reader.take("mta_sts", values.flag, usual.mta_sts),
+            dane=reader.take("dane", values.flag, usual.dane),
         )
         reader.finish()
         if settings.expire < _MIN_RETRY:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
+    from netsvc.delivery.tlspolicy import TlsPolicies
     from netsvc.interfaces import IDirectory, IRouting, ISessions, ISite, ISpool
     from netsvc.logbook import Logbook
 
@@ -31,3 +32,4 @@ class Ground:
     routing: IRouting
     now: Callable[[], float]
     chance: Callable[[], float]
+    tls: TlsPolicies | None = None

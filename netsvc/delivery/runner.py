@@ -22,6 +22,7 @@ from netsvc.delivery.lanes import Lane
 from netsvc.delivery.routing import Router
 from netsvc.delivery.settling import Settler
 from netsvc.delivery.telling import log_outcome, log_report
+from netsvc.delivery.tlspolicy import TlsPolicies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,8 @@ class DeliveryService(Service):
     routing: IRouting | None = None
     now: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
+    tls: TlsPolicies | None = None
+    """What TLS must be like; the site's level alone unless given."""
     leased: dict[int, Leased] = field(default_factory=dict, init=False)
     """What is leased and not yet settled, by delivery id."""
 
@@ -79,6 +82,7 @@ class DeliveryService(Service):
             routing=self.routing or Router(self.site),
             now=self.now,
             chance=self.chance,
+            tls=self.tls or TlsPolicies(self.site),
         )
         self._lanes: dict[int, Lane] = {}
         self._settler = Settler(ground, self._settled)
