@@ -17,7 +17,7 @@ from netsvc.delivery.offers import offered
 from netsvc.delivery.transcript import Transcript
 from netsvc.mail.message import Result
 from netsvc.mail.outcome import Fault, Outcome
-from netsvc.smtp.client import MAIL_FROM, RCPT_TO, Completed, Ended, Ready, SendContent, Verdict
+from netsvc.smtp.clientevents import MAIL_FROM, RCPT_TO, Completed, Ended, Ready, SendContent, Verdict
 from netsvc.smtp.offering import most_messages
 
 if TYPE_CHECKING:

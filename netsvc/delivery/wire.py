@@ -19,7 +19,8 @@ from zope.interface import implementer
 
 from netsvc.delivery.faults import AttemptError
 from netsvc.mail.outcome import Fault
-from netsvc.smtp.client import ClientSession, Completed, Event
+from netsvc.smtp.client import ClientSession
+from netsvc.smtp.clientevents import Completed, Event
 from netsvc.smtp.replies import PeerError
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """The client's side of an SMTP session, silent: octets in, events out (RFC 5321, 2920, 3030; ``offering``).
 
-A session is greeted, says EHLO (HELO to a peer that does not know it), then
-carries one transaction after another:
+A session is opened (``opening``), then carries one transaction after another:
 
     Ready  --begin-->  [MAIL RCPT... DATA, in one group with PIPELINING]
            SendContent  --content...finish-->  Completed  (ready again)
@@ -19,81 +18,27 @@ except that the peer may have taken content whose final dot it was sent.
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from netsvc.mail.escape import escape_bytes
 from netsvc.smtp import offering
 from netsvc.smtp.chunking import ChunkSender
-from netsvc.smtp.replies import PeerError, PeerReply, ReplyParser
+from netsvc.smtp.clientevents import END_OF_DATA, MAIL_FROM, RCPT_TO, Completed, SendContent, Verdict
+from netsvc.smtp.opening import Opening
+from netsvc.smtp.replies import PeerError
 from netsvc.smtp.transparency import DotStuffer
 
 if TYPE_CHECKING:
     from netsvc.smtp.offering import Transaction
-
-_EXTENSION = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]{0,40})(?:[ =]([\x21-\x7e][\x20-\x7e]{0,500}))?\Z")
-MAX_EXTENSIONS = 50
-
-Slot = Callable[[PeerReply], None]
-"""What takes the reply to one command."""
+    from netsvc.smtp.opening import Slot
+    from netsvc.smtp.replies import PeerReply
 
 
-class Verdict(NamedTuple):
-    """What the peer said of one recipient: its ``reply`` to ``stage``, the command that decided."""
-
-    stage: str
-    reply: PeerReply
-
-    @property
-    def delivered(self) -> bool:
-        """Whether the peer has taken responsibility."""
-        return self.stage == END_OF_DATA and self.reply.code < 300
-
-
-MAIL_FROM = "MAIL FROM"
-RCPT_TO = "RCPT TO"
-END_OF_DATA = "end of data"
-
-
-class Ready(NamedTuple):
-    """The peer has greeted us: a transaction may begin."""
-
-
-class SendContent(NamedTuple):
-    """The peer waits for content: call ``content`` any number of times, then ``finish``."""
-
-
-class Completed(NamedTuple):
-    """The transaction is over."""
-
-    verdicts: tuple[Verdict, ...]
-
-
-class Ended(NamedTuple):
-    """The session is over: ``reply`` refused it or said goodbye.  Before ``Ready``: the peer does not want us."""
-
-    reply: PeerReply
-
-
-Event = Ready | SendContent | Completed | Ended
-
-
-class ClientSession:
-    """One session with a peer.
-
-    ``receive`` takes what came and returns events; after every call ``data_to_send`` gives what must go out.
-    ``state`` is a word for where the dialogue is; ``replies`` counts what came.  ``dialogue`` collects commands
-    (``>``) and replies (``<``) for whoever keeps a record: take them out and clear it.
-    """
+class ClientSession(Opening):
+    """One session with a peer: ``Opening``, and transactions."""
 
     def __init__(self, hostname: str) -> None:
-        self._hostname = hostname
-        self._parser = ReplyParser()
-        self._out: list[bytes] = []
-        self._events: list[Event] = []
-        self._slots: deque[Slot] = deque([self._on_banner])
+        super().__init__(hostname)
         self._waiting: deque[tuple[bytes, Slot]] = deque()
         self._verdicts: list[Verdict | None] = []
         self._refusal: Verdict | None = None
@@ -102,12 +47,6 @@ class ClientSession:
         self._outgoing: DotStuffer | ChunkSender = DotStuffer()
         self._chunked = False
         self._unclean = False
-        self.tls = False
-        self.dialogue: list[tuple[str, bytes | PeerReply]] = []
-        self.replies = 0
-        self.extensions: dict[str, str] = {}
-        self.peer_name = ""
-        self.state = "banner"
 
     @property
     def dotted(self) -> bool:
@@ -127,34 +66,6 @@ class ClientSession:
     def pipelining(self) -> bool:
         """Whether commands may go out in groups (RFC 2920)."""
         return "PIPELINING" in self.extensions
-
-    def receive(self, data: bytes) -> list[Event]:
-        """Take octets from the peer.  Raises PeerError; what comes after ``Ended`` is ignored."""
-        if self.state == "ended":
-            return []
-        events: list[Event] = []
-        self._events = events
-        parser = self._parser
-        parser.feed(data)
-        while self.state != "ended" and (reply := parser.next()) is not None:
-            self.replies += 1
-            self.dialogue.append(("<", reply))
-            if reply.code == 421:
-                self._goodbye(reply)
-            elif self._slots:
-                self._slots.popleft()(reply)
-            else:
-                self._unasked(reply)
-        return events
-
-    def data_to_send(self) -> bytes:
-        """Return, once, what must go out now."""
-        if not self._out:
-            return b""
-        data = b"".join(self._out)
-        self.dialogue += [(">", command) for command in self._out]
-        self._out.clear()
-        return data
 
     def objection(self, transaction: Transaction) -> tuple[str, str] | None:
         """Return (enhanced status, words) why this peer can never take ``transaction``, None when it may."""
@@ -211,53 +122,9 @@ class ClientSession:
         self._slots.append(self._on_dot)
         return self._outgoing.finish()
 
-    def quit(self) -> None:
-        """Take leave; ``Ended`` follows when the peer answers."""
-        self._out.append(b"QUIT\r\n")
-        self._slots.append(self._on_quit)
-        self.state = "quit"
-
-    def _send(self, command: bytes, slot: Slot) -> None:
-        self._out.append(command)
-        self._slots.append(slot)
-
     def _send_next(self) -> None:
         if self._waiting:
             self._send(*self._waiting.popleft())
-
-    # replies before the first transaction
-
-    def _on_banner(self, reply: PeerReply) -> None:
-        if self._refused(reply, 220):
-            return
-        self.state = "hello"
-        self._send(b"EHLO " + self._hostname.encode("ascii", "replace") + b"\r\n", self._on_ehlo)
-
-    def _on_ehlo(self, reply: PeerReply) -> None:
-        if reply.permanent:
-            self._send(b"HELO " + self._hostname.encode("ascii", "replace") + b"\r\n", self._on_helo)
-        elif not self._refused(reply, 250):
-            for line in reply.lines[1 : MAX_EXTENSIONS + 1]:
-                match = _EXTENSION.match(line.rstrip())
-                if match is not None:
-                    self.extensions[match[1].decode("ascii").upper()] = (match[2] or b"").decode("ascii")
-            self._greeted(reply)
-
-    def _on_helo(self, reply: PeerReply) -> None:
-        if not self._refused(reply, 250):
-            self._greeted(reply)
-
-    def _greeted(self, reply: PeerReply) -> None:
-        self.peer_name = escape_bytes(reply.lines[0].split(b" ")[0], 255)
-        self.state = "ready"
-        self._events.append(Ready())
-
-    def _refused(self, reply: PeerReply, wanted: int) -> bool:
-        if reply.negative:
-            self._end(reply)
-        elif reply.code != wanted:
-            raise PeerError(f"a reply {reply.code} to {self.state}")
-        return reply.negative
 
     # replies within a transaction
 
@@ -317,9 +184,6 @@ class ClientSession:
         self._unclean = False
         self._complete()
 
-    def _on_quit(self, reply: PeerReply) -> None:
-        self._end(reply)
-
     def _refuse_all(self, stage: str, reply: PeerReply) -> None:
         _check_negative(stage, reply)
         if self._refusal is None:
@@ -345,20 +209,14 @@ class ClientSession:
             stage = MAIL_FROM if self.state == "envelope" else self.state
             self._decide(self._refusal or Verdict(stage, reply))
             self._complete()
+        self._waiting.clear()
         self._end(reply)
 
     def _unasked(self, reply: PeerReply) -> None:
         """Take a reply nobody asked for: a refusal while content goes out ends the session, else it is an error."""
         if self.state != "content" or not reply.negative:
-            raise PeerError(f"a reply nobody asked for: {reply.wire}")
+            super()._unasked(reply)
         self._goodbye(reply)
-
-    def _end(self, reply: PeerReply) -> None:
-        self.state = "ended"
-        self._slots.clear()
-        self._waiting.clear()
-        self._out.clear()
-        self._events.append(Ended(reply))
 
 
 def _check_negative(stage: str, reply: PeerReply) -> None:

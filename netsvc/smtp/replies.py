@@ -87,6 +87,11 @@ class ReplyParser:
         self._buffer = self._buffer[self._at :] + data
         self._at = 0
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is more than was taken: a part of a reply, or whole ones."""
+        return self._at < len(self._buffer) or bool(self._lines)
+
     def next(self) -> PeerReply | None:
         """Return the next whole reply, None while it has not all come.  Raises PeerError."""
         while True:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from netsvc.mail import reply as r
 from netsvc.mail.envelope import Wishes
-from netsvc.smtp.client import ClientSession, Completed, SendContent
+from netsvc.smtp.client import ClientSession
+from netsvc.smtp.clientevents import Completed, SendContent
 from netsvc.smtp.events import (
     AuthAnswered,
     AuthRequested,

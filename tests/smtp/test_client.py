@@ -2,15 +2,8 @@
 
 import pytest
 
-from netsvc.smtp.client import (
-    END_OF_DATA,
-    ClientSession,
-    Completed,
-    Ended,
-    Ready,
-    SendContent,
-    Verdict,
-)
+from netsvc.smtp.client import ClientSession
+from netsvc.smtp.clientevents import END_OF_DATA, Completed, Ended, Ready, SendContent, Verdict
 from netsvc.smtp.offering import Transaction
 from netsvc.smtp.replies import PeerError
 

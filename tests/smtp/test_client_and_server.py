@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from netsvc.mail import reply
 from netsvc.mail.address import parse_address
 from netsvc.mail.envelope import NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, RET_HDRS, Recipient, Wishes
-from netsvc.smtp.client import ClientSession, Completed, Ready, SendContent
+from netsvc.smtp.client import ClientSession
+from netsvc.smtp.clientevents import Completed, Ready, SendContent
 from netsvc.smtp.events import ContentEnded, ContentReceived, DataRequested, Pause, RecipientGiven, SessionEnded
 from netsvc.smtp.offering import Transaction
 from netsvc.smtp.server import ServerSession
