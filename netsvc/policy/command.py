@@ -25,8 +25,8 @@ from netsvc.mail import reply
 from netsvc.mail.escape import escape_bytes
 from netsvc.mail.ids import show_id
 from netsvc.mail.trace import received
-from netsvc.policy.child import Child, ChildError, Ended
-from netsvc.policy.offreactor import OffReactor
+from netsvc.child import Child, ChildError, Ended
+from netsvc.offreactor import OffReactor
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from netsvc.mail.address import Address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
 from netsvc.plugins.netsvc_content import command as maker
 from netsvc.policy import command as command_module
-from netsvc.policy.child import Child, ChildError
+from netsvc.child import Child, ChildError
 from netsvc.policy.command import command_hook
 from netsvc.records import PASS
 from tests.fakes import FakeGround
@@ -112,7 +112,7 @@ class Children(SynchronousTestCase):
             def close(self):
                 raise BrokenPipeError
 
-        from netsvc.policy.child import _close
+        from netsvc.child import _close
 
         _close(Stream())
 

@@ -21,7 +21,7 @@ from netsvc.policy.auth.results import Finding, forged, results_field
 from netsvc.policy.auth.spf import SpfCheck, SpfClient, SpfResult, client_ip
 from netsvc.policy.auth.verifier import Verifier
 from netsvc.policy.guests import Guests, Remembered
-from netsvc.policy.offreactor import OffReactor
+from netsvc.offreactor import OffReactor
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:

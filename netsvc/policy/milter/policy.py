@@ -21,7 +21,7 @@ from netsvc.policy.milter.codec import MilterError
 from netsvc.policy.milter.dialogue import Told, summary
 from netsvc.policy.milter.headers import made_fields
 from netsvc.policy.milter.pool import MilterPool, milter_endpoint
-from netsvc.policy.offreactor import OffReactor
+from netsvc.offreactor import OffReactor
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:

@@ -39,14 +39,25 @@ class Child:
     """One run.  ``kill`` may be called from another thread, before, while and after it runs."""
 
     def __init__(
-        self, argv: Sequence[str], environment: Mapping[str, str], *, user: str, seconds: float, output: int
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        user: str = "",
+        seconds: float,
+        output: int,
+        spare: bool = False,
     ) -> None:
-        """Run ``argv`` for at most ``seconds``, as ``user`` ("": as we are), for ``output`` octets of output."""
+        """Run ``argv`` for at most ``seconds``, as ``user`` ("": as we are), for ``output`` octets of output.
+
+        Who writes more is killed, or, with ``spare``, not listened to any more: what it says beyond is thrown away.
+        """
         self._argv = list(argv)
         self._environment = dict(environment)
         self._user = user
         self._seconds = seconds
         self._most = output
+        self._spare = spare
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._reaped = False
@@ -165,7 +176,11 @@ class Child:
                 return
             said[stream] += data
             if len(said[stream]) > self._most:
-                raise ChildError(f"killed: it wrote more than {self._most} octets")
+                if not self._spare:
+                    raise ChildError(f"killed: it wrote more than {self._most} octets")
+                del said[stream][self._most :]
+                if selector is None:
+                    return  # what it left behind may write for ever
             if not data and selector is not None:
                 selector.unregister(stream)
             if not data or selector is not None:
