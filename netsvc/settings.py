@@ -24,12 +24,29 @@ TLS_LEVELS = ("none", "opportunistic", "encrypt", "verify")
 """What may be asked of TLS towards a destination, each more than the one before."""
 
 
+RETRY_CLASSES = (
+    "connect",
+    "lost",
+    "tls",
+    "dns",
+    "routing",
+    "local",
+    "quota",
+    "greylist",
+    "throttle",
+    "policy",
+    "reply",
+)
+"""Kinds of failure that may have a schedule of their own (see ``delivery.retry``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
     """How mail for elsewhere is tried.  ``retry``: waits after the 1st, 2nd … failure, the last one repeated.
 
     ``tls``: what is asked of destinations of which nothing else is said, one of TLS_LEVELS; ``mta_sts`` and
-    ``dane``: whether what they publish is obeyed.
+    ``dane``: whether what they publish is obeyed.  ``retry_classes``: waits by the kind of failure, of RETRY_CLASSES,
+    instead of ``retry``.  ``messages`` on one connection.
     """
 
     retry: tuple[int, ...] = (
@@ -43,7 +60,9 @@ class DeliverySettings:
     )
     expire: int = 5 * DAY
     warn: int = 4 * HOUR
+    retry_classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     connections: int = 20
+    messages: int = 100
     dns: tuple[str, ...] = ()
     mx_port: int = 25
     mx_allow_networks: tuple[str, ...] = ()
@@ -58,7 +77,7 @@ class DestinationSettings:
 
     ``connections`` at once and ``messages`` on each; ``rate``: (messages, ms); ``tls``: none opportunistic encrypt
     verify, ``tls_names`` the certificate may bear; ``credential``: the name of what we log in with; ``retry`` waits in
-    ms, ``expire`` and ``warn`` in ms.
+    ms, ``retry_classes`` by the kind of failure; ``expire`` and ``warn`` in ms.
     """
 
     connections: int | None = None
@@ -68,6 +87,7 @@ class DestinationSettings:
     tls_names: tuple[str, ...] = ()
     credential: str = ""
     retry: tuple[int, ...] | None = None
+    retry_classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     expire: int | None = None
     warn: int | None = None
 
@@ -85,7 +105,9 @@ class SiteSettings:
     ``subaddress`` divides users from tags, "" for no tags.
 
     ``routes`` maps a domain pattern (``*``, ``example.org``, ``.example.org`` for what is below it) to a target:
-    ``mx``, ``[host]:port``, ``lmtp:…``, ``maildir:/path/{domain}/{local}``.
+    ``mx``, ``mx:domain``, ``[host]:port``, ``lmtp:…``, ``maildir:/path/{domain}/{local}``, ``command:NAME``,
+    ``agent:NAME words``.  ``sender_routes`` maps senders (an address, ``example.org``, ``.example.org``, ``<>``) to
+    targets, and is asked before.
 
     ``destinations`` maps a destination's key (``[192.0.2.10]:25``, ``example.org``), ``.example.org`` for the domains
     below it, or ``*`` to what is said of it.
@@ -98,6 +120,7 @@ class SiteSettings:
     mailboxes: tuple[str, ...] = ()
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     routes: Mapping[str, str] = field(default_factory=dict)
+    sender_routes: Mapping[str, str] = field(default_factory=dict)
     relay_from: tuple[str, ...] = ()
     relay_domains: tuple[str, ...] = ()
     limits_exempt: tuple[str, ...] = ()

@@ -154,8 +154,13 @@ class FakeSite:
 
 @implementer(IRouting)
 class FakeRouting:
-    def route(self, domain):
+    def route(self, domain, sender=""):
         return Hop(Kind.SMTP, domain, domain, "mx")
+
+    judge = route
+
+    def explain(self, domain, sender=None):
+        return [{"rule": "default", "pattern": "", "target": "mx", "matched": True}]
 
 
 @implementer(IDoors)

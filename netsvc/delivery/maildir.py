@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from netsvc.mail.ids import show_id
 
 if TYPE_CHECKING:
-    from netsvc.delivery.routing import Target
+    from netsvc.delivery.targets import Target
     from netsvc.mail.message import Leased
 
 _SAFE = re.compile(r"[a-z0-9_+-][a-z0-9._+-]{0,254}\Z")

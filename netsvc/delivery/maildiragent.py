@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from netsvc.delivery.faults import AttemptError, bounced, deferred
 from netsvc.delivery.maildir import MaildirFile, UnfitAddressError, place
-from netsvc.delivery.routing import parse_target
+from netsvc.delivery.targets import parse_target
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.address import NULL, AddressError, parse_address
 from netsvc.mail.message import Result
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from netsvc.delivery.ground import Ground
-    from netsvc.delivery.routing import Target
+    from netsvc.delivery.targets import Target
     from netsvc.mail.message import Hop, Leased
 
 AT_ONCE = 4

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netsvc.delivery.connection import Connection
-    from netsvc.delivery.routing import Target
+    from netsvc.delivery.targets import Target
     from netsvc.mail.message import Hop, Leased
     from netsvc.mail.outcome import Outcome
 

@@ -1,104 +1,34 @@
 """Where mail for elsewhere goes: the site's routes, by longest match (SITE.md ``[site.routes]``).
 
-A pattern is a domain, ``.example.org`` for what is below it, or ``*``.  A target
-is ``mx``, ``[host]:port``, ``lmtp:…`` or ``maildir:/path/{domain}/{local}``.
-What no pattern matches goes by ``mx``.
+A sender's route decides first: its whole address, then its domain, then the
+longest ``.domain`` above that; ``<>`` is mail without a sender.  Then the
+recipient's domain, the longest ``.domain`` above it, and ``*``.  What nothing
+matches goes by ``mx``.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
+from netsvc.delivery.targets import parse_target
 from netsvc.interfaces import IRouting
-from netsvc.mail.address import AddressError, parse_domain
-from netsvc.mail.message import Hop, Kind
+from netsvc.mail.address import AddressError, parse_address, parse_domain, split_address
+from netsvc.mail.message import Hop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from netsvc.delivery.targets import Target
     from netsvc.interfaces import ISite
+    from netsvc.records import Row
     from netsvc.settings import SiteSettings
 
-_HOST_PORT = re.compile(r"\[([^\[\]]{1,255})\](?::([0-9]{1,5}))?\Z")
-_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A route's target, taken apart.
-
-    ``key`` names the destination, "" for ``mx`` (each domain is its own).  ``host`` and ``port`` of
-    ``[host]:port``: an IP address or a name; ``prefix`` and ``parts`` of ``maildir:``: the fixed folder
-    and the path components below it, which may hold ``{domain}`` and ``{local}``.
-    """
-
-    kind: Kind
-    key: str
-    text: str
-    host: str = ""
-    port: int = 0
-    prefix: str = ""
-    parts: tuple[str, ...] = ()
-
-
-def parse_target(text: str) -> Target:
-    """Return the target ``text`` names.  Raises ValueError with a sentence for the operator."""
-    if text == "mx":
-        return Target(Kind.SMTP, "", text)
-    if text.startswith("["):
-        return _parse_host(text)
-    word, colon, rest = text.partition(":")
-    if colon and word == "lmtp" and rest:
-        return Target(Kind.LMTP, text, text)
-    if colon and word == "maildir":
-        return _parse_maildir(text, rest)
-    raise ValueError(f"{text!r} is not a route: write mx, [host]:port, lmtp:… or maildir:/path/{{domain}}/{{local}}")
-
-
-def _parse_host(text: str) -> Target:
-    match = _HOST_PORT.match(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not [host]:port, as in [192.0.2.10]:25 or [relay.example.net]:587")
-    port = int(match[2] or 25)
-    if not 1 <= port <= 65535:
-        raise ValueError(f"the port of {text!r} is not within 1 and 65535")
-    host = _parse_name(match[1], text)
-    shown = f"IPv6:{host}" if ":" in host else host
-    return Target(Kind.SMTP, f"[{shown}]:{port}", text, host=host, port=port)
-
-
-def _parse_name(name: str, text: str) -> str:
-    bare = name[5:] if name.lower().startswith("ipv6:") else name
-    try:
-        return str(ipaddress.ip_address(bare))
-    except ValueError:
-        pass
-    if bare == name and not re.fullmatch(r"[0-9.]+", name):
-        try:
-            return parse_domain(name)
-        except AddressError:
-            pass
-    raise ValueError(f"the host of {text!r} is neither an IP address nor a host name")
-
-
-def _parse_maildir(text: str, path: str) -> Target:
-    parts = path.split("/")[1:]
-    if not path.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in path:
-        raise ValueError(f"{text!r} needs an absolute path without empty, . or .. components")
-    for part in parts:
-        if any(found not in {"{domain}", "{local}"} for found in _PLACEHOLDER.findall(part)):
-            raise ValueError(f"{text!r} may hold {{domain}} and {{local}}, nothing else in braces")
-        rest = part.replace("{domain}", "").replace("{local}", "")
-        if "{" in rest or "}" in rest:
-            raise ValueError(f"{text!r} has a brace that is not part of {{domain}} or {{local}}")
-    fixed = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
-    if fixed == 0:
-        raise ValueError(f"{text!r} needs a fixed folder before the first {{domain}} or {{local}}")
-    prefix = "/" + "/".join(parts[:fixed])
-    return Target(Kind.MAILDIR, f"maildir:{prefix}", text, prefix=prefix, parts=tuple(parts[fixed:]))
+NULL = "<>"
+"""The pattern of mail without a sender, reports mostly."""
+REMEMBERED = 10_000
+"""Domains whose hop is remembered."""
 
 
 def check_pattern(pattern: str) -> str:
@@ -112,7 +42,46 @@ def check_pattern(pattern: str) -> str:
         raise ValueError(f"{pattern!r} is not a route's pattern (a domain, .domain or *): {why}") from None
 
 
+def check_sender(pattern: str) -> str:
+    """Return a sender route's pattern in its stored form.  Raises ValueError with a sentence for the operator."""
+    if pattern == NULL:
+        return pattern
+    try:
+        if "@" in pattern:
+            return parse_address(pattern, utf8=True).key
+        below = pattern.startswith(".")
+        return "." * below + parse_domain(pattern[below:])
+    except AddressError as why:
+        raise ValueError(
+            f"{pattern!r} is not a sender route's pattern (an address, a domain, .domain or <>): {why}"
+        ) from None
+
+
 _MX = parse_target("mx")
+
+
+def _domain_patterns(name: str) -> Iterator[str]:
+    """Yield what may stand for the domain ``name``, the longest first."""
+    yield name
+    dot = name.find(".")
+    while dot >= 0:
+        yield name[dot:]
+        dot = name.find(".", dot + 1)
+
+
+def recipient_patterns(domain: str) -> Iterator[str]:
+    """Yield the patterns that may match a recipient's ``domain``, in lower case, in the order they are looked for."""
+    yield from _domain_patterns(domain)
+    yield "*"
+
+
+def sender_patterns(sender: str) -> Iterator[str]:
+    """Yield the patterns that may match ``sender``, in lower case, "" for none, in the order they are looked for."""
+    if not sender:
+        yield NULL
+        return
+    yield sender
+    yield from _domain_patterns(split_address(sender)[1])
 
 
 @implementer(IRouting)
@@ -121,48 +90,95 @@ class Router:
 
     def __init__(self, site: ISite) -> None:
         self._targets: dict[str, Target] = {}
+        self._senders: dict[str, Target] = {}
         self._known: dict[str, Hop] = {}
         self._obey(site.current)
         site.watch(self._obey)
 
     def _obey(self, settings: SiteSettings) -> None:
-        targets = {}
-        for pattern, text in settings.routes.items():
-            try:
-                targets[check_pattern(pattern)] = parse_target(text)
-            except ValueError:
-                continue  # the configuration refuses it; a store from elsewhere must not stop all mail
-        self._targets = targets
+        self._targets = _read(settings.routes, check_pattern)
+        self._senders = _read(settings.sender_routes, check_sender)
         self._known = {}
 
-    def explain(self, domain: str) -> tuple[str, Hop]:
-        """Return the pattern that matched ("" for the default) and the hop it yields."""
-        name = domain.lower()
-        pattern = self._match(name)
-        target = self._targets.get(pattern, _MX)
-        return pattern, Hop(target.kind, target.key or name, name, target.text)
-
-    def _match(self, name: str) -> str:
-        if name in self._targets:
-            return name
-        dot = name.find(".")
-        while dot >= 0:
-            if name[dot:] in self._targets:
-                return name[dot:]
-            dot = name.find(".", dot + 1)
-        return "*" if "*" in self._targets else ""
-
-    def route(self, domain: str) -> Hop:
+    def route(self, domain: str, sender: str = "") -> Hop:
         """See IRouting."""
+        if self._senders:
+            hop = self._of_sender(domain, sender)
+            if hop is not None:
+                return hop
         hop = self._known.get(domain)
         if hop is None:
-            if len(self._known) >= 10_000:
-                self._known.clear()
-            hop = self._known[domain] = self.explain(domain)[1]
+            hop = self._of_recipient(domain)
+            if len(self._known) >= REMEMBERED:
+                self._known = {}
+            self._known[domain] = hop
         return hop
+
+    def judge(self, domain: str, sender: str = "") -> Hop:
+        """Return the same, from whatever thread: nothing is remembered."""
+        senders = self._senders
+        return (self._of_sender(domain, sender) if senders else None) or self._of_recipient(domain)
+
+    def _of_sender(self, domain: str, sender: str) -> Hop | None:
+        senders = self._senders
+        for pattern in sender_patterns(sender.lower()):
+            if pattern in senders:
+                return _hop(senders[pattern], domain.lower())
+        return None
+
+    def _of_recipient(self, domain: str) -> Hop:
+        name, targets = domain.lower(), self._targets
+        for pattern in recipient_patterns(name):
+            if pattern in targets:
+                return _hop(targets[pattern], name)
+        return _hop(_MX, name)
+
+    def explain(self, domain: str, sender: str | None = None) -> list[Row]:
+        """See IRouting."""
+        told: list[Row] = []
+        name = domain.lower()
+        if sender is not None:
+            for pattern in sender_patterns(sender.lower()) if self._senders else ():
+                told.append(_tried("sender", pattern, self._senders.get(pattern)))
+                if told[-1]["matched"]:
+                    return told
+        for pattern in recipient_patterns(name):
+            told.append(_tried("route", pattern, self._targets.get(pattern)))
+            if told[-1]["matched"]:
+                return told
+        told.append(_tried("default", "", _MX))
+        return told
+
+
+def _tried(rule: str, pattern: str, target: Target | None) -> Row:
+    return {"rule": rule, "pattern": pattern, "target": target.text if target else "", "matched": target is not None}
+
+
+def _hop(target: Target, name: str) -> Hop:
+    return Hop(target.kind, target.key or name, name, target.text)
+
+
+def _read(routes: Mapping[str, str], check: Callable[[str], str]) -> dict[str, Target]:
+    """Return the routes' targets; those that are none are passed over.
+
+    The configuration refuses them, but a store from elsewhere must not stop all mail.
+    """
+    found = {}
+    for pattern, text in routes.items():
+        try:
+            found[check(pattern)] = parse_target(text)
+        except ValueError:
+            continue
+    return found
 
 
 def check_route(pattern: str, target: str) -> None:
     """Raise ValueError, with a sentence for the operator, when this cannot be a route."""
     check_pattern(pattern)
+    parse_target(target)
+
+
+def check_sender_route(pattern: str, target: str) -> None:
+    """Raise ValueError, with a sentence for the operator, when this cannot be a sender's route."""
+    check_sender(pattern)
     parse_target(target)

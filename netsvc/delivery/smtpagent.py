@@ -22,7 +22,7 @@ from zope.interface import implementer
 from netsvc.delivery.connection import Connection, Surroundings
 from netsvc.delivery.faults import AttemptError, deferred
 from netsvc.delivery.peers import Job, Peer
-from netsvc.delivery.routing import parse_target
+from netsvc.delivery.targets import parse_target
 from netsvc.delivery.wire import Deadlines, Wire, WireFactory
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.outcome import Fault

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter
     from netsvc.mail.message import Hop, Leased, LocalDelivery, Message, NewDelivery, Refusals
     from netsvc.mail.outcome import Outcome, Report, Settled
+    from netsvc.records import Row
     from netsvc.settings import SiteSettings
 
 
@@ -83,8 +84,20 @@ class ISpool(Interface):
 class IRouting(Interface):
     """Where mail for elsewhere goes."""
 
-    def route(domain: str) -> Hop:
-        """-> mail.message.Hop for a domain that is not local.  Never fails: no rule is a rule too (``mx``)."""
+    def route(domain: str, sender: str = "") -> Hop:
+        """-> mail.message.Hop for mail from ``sender`` to a domain that is not local.
+
+        Never fails: no rule is a rule too (``mx``).
+        """
+
+    def judge(domain: str, sender: str = "") -> Hop:
+        """-> the same; may be called in any thread."""
+
+    def explain(domain: str, sender: str | None = None) -> list[Row]:
+        """-> [{"rule": sender route default, "pattern", "target", "matched"}]: patterns in the order they are tried.
+
+        The last one matched.  ``sender`` None: senders' routes are left out.
+        """
 
 
 class IDeliveryAgent(Interface):

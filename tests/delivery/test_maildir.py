@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from netsvc.delivery.maildir import MaildirFile, UnfitAddressError, place
 from netsvc.delivery.maildiragent import MaildirAgent
-from netsvc.delivery.routing import parse_target
+from netsvc.delivery.targets import parse_target
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.ids import show_id
 from netsvc.mail.message import Hop, Kind, Result

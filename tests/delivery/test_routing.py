@@ -3,73 +3,10 @@
 import pytest
 from zope.interface.verify import verifyObject
 
-from netsvc.delivery.routing import Router, check_pattern, check_route, parse_target
+from netsvc.delivery.routing import Router, check_pattern, check_route, check_sender, check_sender_route
 from netsvc.interfaces import IRouting
 from netsvc.mail.message import Hop, Kind
 from tests.fakes import FakeSite
-
-
-@pytest.mark.parametrize(
-    ("text", "key", "host", "port"),
-    [
-        ("[192.0.2.10]:25", "[192.0.2.10]:25", "192.0.2.10", 25),
-        ("[192.0.2.10]", "[192.0.2.10]:25", "192.0.2.10", 25),
-        ("[IPv6:2001:DB8::1]:587", "[IPv6:2001:db8::1]:587", "2001:db8::1", 587),
-        ("[2001:db8::1]:587", "[IPv6:2001:db8::1]:587", "2001:db8::1", 587),
-        ("[Relay.Example.NET]:587", "[relay.example.net]:587", "relay.example.net", 587),
-    ],
-)
-def test_hosts(text, key, host, port):
-    target = parse_target(text)
-    assert (target.kind, target.key, target.host, target.port) == (Kind.SMTP, key, host, port)
-    assert parse_target(key).key == key
-
-
-def test_other_targets():
-    assert parse_target("mx").key == ""
-    assert parse_target("lmtp:unix:/run/lmtp").kind is Kind.LMTP
-    target = parse_target("maildir:/var/mail/{domain}/x-{local}")
-    assert (target.kind, target.key, target.prefix) == (Kind.MAILDIR, "maildir:/var/mail", "/var/mail")
-    assert target.parts == ("{domain}", "x-{local}")
-    assert parse_target("maildir:/var/mail/all").parts == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "smtp",
-        "MX",
-        "relay.example.net",
-        "relay.example.net:25",
-        "[]:25",
-        "[a b]:25",
-        "[192.0.2.300]:25",
-        "[192.0.2.10]:0",
-        "[192.0.2.10]:65536",
-        "[192.0.2.10]:x",
-        "[192.0.2.10]25",
-        "[IPv6:relay.example.net]:25",
-        "[[::1]]:25",
-        "lmtp:",
-        "maildir:",
-        "maildir:relative/{local}",
-        "maildir:/",
-        "maildir:/{local}",
-        "maildir:/var//{local}",
-        "maildir:/var/../{local}",
-        "maildir:/var/./{local}",
-        "maildir:/var/{user}",
-        "maildir:/var/{local",
-        "maildir:/var/local}",
-        "maildir:/var/{{local}}",
-        "maildir:/var/\0",
-        "pipe:/bin/sh",
-    ],
-)
-def test_what_is_no_target(text):
-    with pytest.raises(ValueError, match=r"^'.* (is|needs|may|has|of) ?|is neither|the port"):
-        parse_target(text)
 
 
 def test_patterns():
@@ -113,8 +50,53 @@ def test_longest_match():
         "broken.example": ("broken.example", "mx"),
         "b.example.org": ("[192.0.2.2]:25", "[192.0.2.2]:25"),
     }
-    assert router.explain("C.b.Example.org")[0] == ".b.example.org"
-    assert router.explain("localhost") == ("", Hop(Kind.SMTP, "localhost", "localhost", "mx"))
+    assert [row["pattern"] for row in router.explain("C.b.Example.org", "")] == ["c.b.example.org", ".b.example.org"]
+    assert router.explain("localhost") == [
+        {"rule": "route", "pattern": "localhost", "target": "", "matched": False},
+        {"rule": "route", "pattern": "*", "target": "", "matched": False},
+        {"rule": "default", "pattern": "", "target": "mx", "matched": True},
+    ]
+
+
+def test_the_sender_s_route_goes_first():
+    routes = {
+        "Ann@Example.org": "[192.0.2.1]:25",
+        "example.org": "[192.0.2.2]:25",
+        ".example.org": "[192.0.2.3]:25",
+        "<>": "mx:reports.example",
+        "nonsense": "nonsense",
+    }
+    router = Router(FakeSite(routes={"example.com": "mx", "*": "[192.0.2.9]:25"}, sender_routes=routes))
+    senders = ("ann@example.ORG", "bo@example.org", "bo@b.example.org", "", "bo@example.net", "nonsense")
+    found = {sender: router.route("example.com", sender).key for sender in senders}
+    assert found == {
+        "ann@example.ORG": "[192.0.2.1]:25",
+        "bo@example.org": "[192.0.2.2]:25",
+        "bo@b.example.org": "[192.0.2.3]:25",
+        "": "reports.example",
+        "bo@example.net": "example.com",
+        "nonsense": "example.com",
+    }
+    for sender in senders:
+        assert router.judge("Example.com", sender) == router.route("Example.com", sender)
+    assert [(row["rule"], row["pattern"]) for row in router.explain("example.net", "x@b.c")] == [
+        ("sender", "x@b.c"), ("sender", "b.c"), ("sender", ".c"), ("route", "example.net"), ("route", ".net"),
+        ("route", "*"),
+    ]  # fmt: skip
+    assert router.explain("example.net", "bo@example.org")[-1]["target"] == "[192.0.2.2]:25"
+    assert router.explain("example.net")[0]["rule"] == "route"
+
+
+def test_patterns_of_senders():
+    assert [check_sender(p) for p in ("<>", "Ann@Example.org", "Example.org", ".example.org")] == [
+        "<>", "ann@example.org", "example.org", ".example.org",
+    ]  # fmt: skip
+    for bad in ("", "*", "a@", "@example.org", "a b"):
+        with pytest.raises(ValueError, match="pattern"):
+            check_sender(bad)
+    check_sender_route("<>", "mx")
+    with pytest.raises(ValueError, match="not a route"):
+        check_sender_route("<>", "nonsense")
 
 
 def test_the_site_s_changes_are_followed():
@@ -123,7 +105,7 @@ def test_the_site_s_changes_are_followed():
     assert router.route("example.net") == Hop(Kind.SMTP, "example.net", "example.net", "mx")
     site.become(routes={"*": "[192.0.2.9]:2525"})
     assert router.route("example.net").key == "[192.0.2.9]:2525"
-    assert router.explain("example.net")[0] == "*"
+    assert router.explain("example.net")[-1]["pattern"] == "*"
 
 
 def test_what_is_remembered_is_bounded():
