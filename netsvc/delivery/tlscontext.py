@@ -48,7 +48,7 @@ _REASONS: Final = {
 
 
 class Authorities:
-    """The certificate authorities that are trusted: this host's, or those of ``ca_file`` (PEM) alone.
+    """The certificate authorities that are trusted: this host's, and those of ``ca_file`` (PEM) besides.
 
     Raises SSL.Error where ``ca_file`` cannot be read.  It takes some 20 ms to load them: once, before mail flows.
     """
@@ -65,10 +65,9 @@ class Authorities:
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(_OPTIONS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_default_verify_paths()
         if self.ca_file:
             context.load_verify_locations(str(Path(self.ca_file)))
-        else:
-            context.set_default_verify_paths()
         context.set_verify(SSL.VERIFY_PEER, _verified)
         context.set_info_callback(_informed)
         return context
