@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from netsvc.delivery.faults import AttemptError
 from netsvc.delivery.terms import Host, TlsLevel, TlsTerms
+from netsvc.delivery.tlsa import anchored, end_entity, words
 from netsvc.mail.escape import escape
 from netsvc.mail.outcome import Fault
 
@@ -141,17 +142,30 @@ class PeerCheck:
         self.done = True
         if not chain:
             self.problem = "it has shown no certificate"
+        elif self.terms.tlsa:
+            self._match_records(chain)
         else:
             self.problem = self._chain_problem
             if not self.problem:
                 self._match_names(chain[0])
         self.verified = not self.problem
         if self.problem and self.terms.level >= TlsLevel.VERIFY:
-            words = f"TLS with {self.host.name} cannot be trusted ({self.terms.source}): {self.problem}"
-            self.error = AttemptError(Fault.TLS, words, "4.7.5")
+            why = f"TLS with {self.host.name} cannot be trusted ({self.terms.source}): {self.problem}"
+            self.error = AttemptError(Fault.TLS, why, "4.7.5")
             protocol = self._protocol() if self._protocol is not None else None
             if protocol is not None:
                 protocol.failVerification(Failure(self.error))  # type: ignore[no-untyped-call] # Twisted's has no types
+
+    def _match_records(self, chain: Sequence[Certificate]) -> None:
+        """Judge by TLSA records (RFC 7672 3.1): authorities, and for DANE-EE names and dates too, mean nothing."""
+        record = end_entity(self.terms.tlsa, chain[0])
+        if record is None:
+            record = anchored(self.terms.tlsa, chain)
+            if record is None:
+                self.problem = f"its certificate fits none of its {len(self.terms.tlsa)} TLSA records"
+                return
+            self._match_names(chain[0])
+        self.by = words(record)
 
     def _match_names(self, certificate: Certificate) -> None:
         names = self.terms.names or (self.host.name,)

@@ -5,6 +5,8 @@ import datetime as dt
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
 from netsvc.delivery.terms import Host, TlsLevel, TlsTerms
@@ -152,6 +154,51 @@ def test_the_names_that_are_wanted(ca, authorities, borne, names, good):
     assert check.by == good
     assert check.verified is bool(good)
     assert asked == NAME.encode()
+
+
+def tlsa(usage, certificate):
+    return (usage, 0, 1, certificate.fingerprint(hashes.SHA256()))
+
+
+@pytest.mark.parametrize("what", ["name", "expired", "stranger", "self"])
+def test_a_record_of_the_certificate_itself(ca, authorities, what):
+    context = bad(ca, what)
+    check, near, asked, protocol = shake(
+        context,
+        HOST,
+        TlsTerms(TlsLevel.VERIFY, ("base.example.org",), (tlsa(3, certificate_of(context, authorities)),), "dane"),
+        authorities,
+    )
+    assert check.verified
+    assert protocol.failed is None
+    assert asked == b"base.example.org"
+    assert "verified TLSA 3 0 1 " in check.describe(near)
+
+
+def certificate_of(context, authorities):
+    _, near, _, _ = shake(context, HOST, OPPORTUNISTIC, authorities)
+    return near.get_peer_certificate(as_cryptography=True)
+
+
+@pytest.mark.parametrize(
+    ("borne", "right", "problem"),
+    [
+        (NAME, True, ""),
+        ("example.org", True, ""),
+        ("other.example.org", True, "does not bear mx1.example.org or example.org, but other.example.org"),
+        (NAME, False, "fits none of its 1 TLSA records"),
+    ],
+)
+def test_a_record_of_its_authority(authorities, borne, right, problem):
+    own = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    middle = own.create_child_ca(key_type=trustme.KeyType.ECDSA)
+    context = server(middle.issue_cert(borne))
+    anchor = x509.load_pem_x509_certificate((middle if right else own).cert_pem.bytes())
+    terms = TlsTerms(TlsLevel.VERIFY, (NAME, "example.org"), (tlsa(2, anchor),), "dane")
+    check, _, _, protocol = shake(context, HOST, terms, authorities)
+    assert check.problem.endswith(problem)
+    assert check.verified is not bool(problem)
+    assert (protocol.failed is None) is check.verified
 
 
 def test_an_address_is_no_name_to_ask_for(ca, authorities):
