@@ -9,10 +9,10 @@ message costs no timer.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, ITLSTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
@@ -20,7 +20,9 @@ from zope.interface import implementer
 from netsvc.delivery.faults import AttemptError
 from netsvc.mail.outcome import Fault
 from netsvc.smtp.client import ClientSession
-from netsvc.smtp.clientevents import Completed, Event
+from netsvc.smtp.clientevents import Completed
+from netsvc.smtp.clientevents import Event as SessionEvent
+from netsvc.smtp.opening import InjectedError
 from netsvc.smtp.replies import PeerError
 
 if TYPE_CHECKING:
@@ -29,15 +31,27 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IReactorTime
     from twisted.python.failure import Failure
 
+    from netsvc.delivery.tlscontext import PeerCheck
     from netsvc.delivery.transcript import Transcript
 
 BLOCK_PATIENCE = 180
 """Seconds for one block of content to leave (RFC 5321 4.5.3.2.5)."""
+HANDSHAKE_PATIENCE = 30
+"""Seconds for a TLS handshake (SMTP.md T6)."""
+CLOSE_PATIENCE = 5
+"""Seconds for the peer to take note that we close; TLS asks it to say so."""
 TICK = 1.0
 """Seconds between two looks at the deadlines."""
 
 
-class _Transport(ITCPTransport, IConsumer):
+class Secured(NamedTuple):
+    """The TLS handshake has ended well, as far as was asked for."""
+
+
+Event = SessionEvent | Secured
+
+
+class _Transport(ITLSTransport, IConsumer):
     """What a wire asks of its transport."""
 
 
@@ -71,9 +85,12 @@ class Deadlines:
             wire.late()
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class Wire(Protocol):
-    """One connection to a peer."""
+    """One connection to a peer.
+
+    ``tls`` says what was negotiated, and how sure we are of the peer; "" in clear.
+    """
 
     transport: _Transport
 
@@ -82,6 +99,7 @@ class Wire(Protocol):
         self.deadline = deadlines.now() + session.patience
         self.octets = 0
         self.lost = False
+        self.tls = ""
         self.record: Transcript | None = None  # takes what is said at once, for whoever looks on
         self._deadlines = deadlines
         self._events: deque[Event] = deque()
@@ -89,6 +107,8 @@ class Wire(Protocol):
         self._waiter: Deferred[None] | None = None
         self._on_idle_end: Callable[[], None] | None = None
         self._paused = False
+        self._check: PeerCheck | None = None
+        self._shaking = False
 
     def connectionMade(self) -> None:
         """Begin: the peer speaks first."""
@@ -103,6 +123,9 @@ class Wire(Protocol):
         before = session.replies
         try:
             events = session.receive(data)
+        except InjectedError as why:
+            self.fail(AttemptError(Fault.TLS, f"somebody meddles with STARTTLS: {why}", "4.7.5"))
+            return
         except PeerError as why:
             self.fail(AttemptError(Fault.LOST, f"the peer broke the protocol: {why}", "4.5.0"))
             return
@@ -122,14 +145,48 @@ class Wire(Protocol):
         self.lost = True
         self._deadlines.forget(self)
         if self._error is None:
-            self._error = AttemptError(Fault.LOST, f"the connection was lost in state {self.session.state}")
-        del reason
+            if self._shaking:
+                self._error = self._broken_handshake(reason.value)
+            else:
+                self._error = AttemptError(Fault.LOST, f"the connection was lost in state {self.session.state}")
         self._wake()
+
+    # TLS
+
+    def start_tls(self, check: PeerCheck) -> None:
+        """Begin the handshake; ``Secured`` comes when it has ended well, an AttemptError when not."""
+        self._check = check
+        self._shaking = True
+        self.give_until(HANDSHAKE_PATIENCE)
+        self.transport.startTLS(check)
+
+    def handshakeCompleted(self) -> None:
+        """See IHandshakeListener.  Twisted tells of handshakes too whose certificate was not taken."""
+        check = self._check
+        assert check is not None
+        if check.error is not None:
+            self.fail(check.error)
+            return
+        self._shaking = False
+        handle = self.transport.getHandle()  # type: ignore[attr-defined] # of TLS transports, in no interface
+        self.tls = check.describe(handle)
+        self.session.verified = check.verified
+        self._events.append(Secured())
+        self._wake()
+
+    def _broken_handshake(self, why: BaseException) -> AttemptError:
+        check = self._check
+        if check is not None and check.error is not None:
+            return check.error
+        return AttemptError(Fault.TLS, f"the TLS handshake failed: {_words(why)}", "4.7.5")
 
     def late(self) -> None:
         """Give up: the deadline has passed."""
         if self._on_idle_end is not None:
             self._wake()
+            return
+        if self._shaking:
+            self.fail(AttemptError(Fault.TLS, "the TLS handshake did not end in time", "4.7.5"))
             return
         self.fail(AttemptError(Fault.LOST, f"no answer in time in state {self.session.state}"))
 
@@ -236,6 +293,7 @@ class Wire(Protocol):
     def close(self) -> None:
         """Close politely what has been said; nothing more is awaited."""
         if not self.lost:
+            self.give_until(CLOSE_PATIENCE)
             self.transport.loseConnection()
 
 
@@ -252,3 +310,11 @@ class WireFactory(Factory):
         """Return a wire with a fresh session."""
         del addr
         return Wire(ClientSession(self._hostname), self._deadlines)
+
+
+def _words(why: BaseException) -> str:
+    """Return what OpenSSL or Twisted say, short: the reasons of an SSL.Error, else the exception's own words."""
+    found = why.args[0] if why.args else None
+    if isinstance(found, list) and found and isinstance(found[0], tuple):
+        return ", ".join(dict.fromkeys(str(entry[-1]) for entry in found))
+    return str(why) or type(why).__name__
