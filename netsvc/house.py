@@ -30,6 +30,7 @@ from netsvc.interfaces import (
     ICertificates,
     IConsole,
     ICounters,
+    ICredentials,
     IDirectory,
     IDoors,
     IEvents,
@@ -55,6 +56,7 @@ from netsvc.mailboxservice import Floors, MailboxService
 from netsvc.node import StartError
 from netsvc.policy.gate import Gate
 from netsvc.resolver.resolver import Resolver
+from netsvc.secretkey import use_secret_key
 from netsvc.sessions import Sessions
 from netsvc.store.store import Store, open_store
 
@@ -174,6 +176,7 @@ async def open_house(
     audit = WholeAudit(store.audit)
     undo.push("the audit trail", audit.written)
     await first_contents(config, store, logbook)
+    await use_secret_key(config, store.credentials, logbook)
 
     # Scene one: construct everything.
     resolver = keeping(IResolver, Resolver((), reactor, logbook))
@@ -189,8 +192,9 @@ async def open_house(
     await doors.load()
     house = build(ground, hasher, sessions, routing, doors)
     delivery = DeliveryService(
-        store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing
-    )
+        store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing,
+        credentials=keeping(ICredentials, store.credentials),
+    )  # fmt: skip
     control = control_service(house, config)
 
     # Scene two: set going what works by itself.
@@ -263,6 +267,7 @@ def build(ground: Ground, hasher: Hasher, sessions: ISessions, routing: IRouting
             certificates=keeping(ICertificates, ground.certificates),
             resolver=ground.resolver,
             counters=keeping(ICounters, store.counters),
+            credentials=keeping(ICredentials, store.credentials),
         ),
         hostname=config.hostname,
         policies=keeping(IPolicies, gate(ground, sessions)),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         IAudit,
         ICertificates,
         ICounters,
+        ICredentials,
         IDirectory,
         IDoors,
         IEvents,
@@ -83,6 +84,7 @@ class Floors:
     certificates: ICertificates | None = None
     resolver: IResolver | None = None
     counters: ICounters | None = None
+    credentials: ICredentials | None = None
 
 
 @implementer(IMailboxService)
@@ -96,6 +98,7 @@ class MailboxService:
         self.vitals = floors.vitals
         self.resolver = floors.resolver
         self.counters = floors.counters
+        self.credentials = floors.credentials
         self.queue = floors.queue
         self.mail = floors.mail
         self.directory = floors.directory

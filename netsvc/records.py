@@ -21,6 +21,18 @@ class StoreUnavailableError(StoreError):
     """The store did not answer, or is of a version this code does not know."""
 
 
+class CredentialError(Exception):
+    """A credential is there but cannot be read on this node, in words fit to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who we are for a smarthost.  The password is in no text made of this."""
+
+    user: str
+    password: str = field(repr=False)
+
+
 class AccountError(Exception):
     """A change of accounts that is refused, in words fit to be shown to an operator."""
 
@@ -114,6 +126,19 @@ class AccountRow:
 
 class NameNotFoundError(Exception):
     """There is no such name, or no record of the kind asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the DNS says of a name: ``values`` as the resolver's method of that kind gives them, never none.
+
+    ``validated``: by a name server that checks signatures (DNSSEC), and that is trusted to say so.  ``chain``: the
+    names behind the one asked for, where it is an alias; the values are the last one's.
+    """
+
+    values: tuple[Any, ...]
+    validated: bool = False
+    chain: tuple[str, ...] = ()
 
 
 class NameTemporaryError(Exception):

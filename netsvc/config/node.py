@@ -35,7 +35,6 @@ MAX_FILE: Final = 4 << 20
 LEVELS: Final = ("debug", "info", "warn", "error")
 
 _LATER: Final = {
-    "secret_key_file": Later("secret_key_file"),
     "metrics": Later("the metrics listener"),
 }
 _LISTENER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z")
@@ -68,6 +67,7 @@ class NodeConfig:
     site: SiteSettings | None = None
     file: Path | None = None
     password_file: Path | None = None
+    secret_key_file: Path | None = None
     log_level: str = "info"
     tls: tuple[TlsPair, ...] = ()
     policies: Mapping[str, IPolicyMaker] = field(default_factory=dict)
@@ -177,6 +177,7 @@ class _Reader:
         password_file = top.take("password_file", values.filled, "")
         if password_file and store == "sqlite":
             top.complain("password_file", "is for PostgreSQL, and the store is sqlite", "leave the key out")
+        secret_key = top.take("secret_key_file", values.filled, "")
         tls = self._tls()
         hostname = self._option("hostname", self._over.hostname, values.domain, "")
         config = NodeConfig(
@@ -190,6 +191,7 @@ class _Reader:
             site=self._site(),
             file=self._file,
             password_file=self._beside(password_file) if password_file else None,
+            secret_key_file=self._beside(secret_key) if secret_key else None,
             log_level=top.take("log_level", values.chosen(LEVELS), "info"),
             policies=self._rooms.policies,
         )

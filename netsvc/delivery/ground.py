@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from netsvc.delivery.tlspolicy import TlsPolicies
-    from netsvc.interfaces import IDirectory, IRouting, ISessions, ISite, ISpool
+    from netsvc.interfaces import ICredentials, IDirectory, IRouting, ISessions, ISite, ISpool
     from netsvc.logbook import Logbook
 
 
@@ -33,3 +33,4 @@ class Ground:
     now: Callable[[], float]
     chance: Callable[[], float]
     tls: TlsPolicies | None = None
+    credentials: ICredentials | None = None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from netsvc.interfaces import IDirectory, IRouting, ISessions, ISite, ISpool
+    from netsvc.interfaces import ICredentials, IDirectory, IRouting, ISessions, ISite, ISpool
     from netsvc.logbook import Logbook
     from netsvc.mail.message import Leased
     from netsvc.mail.outcome import Outcome, Report, Settled
@@ -66,6 +66,7 @@ class DeliveryService(Service):
     chance: Callable[[], float] = random.random
     tls: TlsPolicies | None = None
     """What TLS must be like; the site's level alone unless given."""
+    credentials: ICredentials | None = None
     leased: dict[int, Leased] = field(default_factory=dict, init=False)
     """What is leased and not yet settled, by delivery id."""
 
@@ -83,6 +84,7 @@ class DeliveryService(Service):
             now=self.now,
             chance=self.chance,
             tls=self.tls or TlsPolicies(self.site),
+            credentials=self.credentials,
         )
         self._lanes: dict[int, Lane] = {}
         self._settler = Settler(ground, self._settled)
@@ -236,7 +238,7 @@ class DeliveryService(Service):
 
     async def _expire_some(self) -> None:
         while self.running and (room := MOST_LEASED - len(self.leased)) > 0:
-            before = self.spool.now() - self.site.current.delivery.expire
+            before = self.spool.before(self.site.current.delivery.expire)
             rows = await self.spool.overdue(before, min(room, MOST_EXPIRED))
             for group in self._hold(rows).values():
                 self._attempts.expire(group)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
+
+from netsvc.records import Credential
+
+__all__ = ["WORDS", "Credential", "Host", "TlsLevel", "TlsTerms"]
 
 
 class TlsLevel(IntEnum):
@@ -53,11 +57,3 @@ class Host:
     port: int = 25
     preference: int = 0
     validated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Who we are for a smarthost.  The password is in no text made of this."""
-
-    user: str
-    password: str = field(repr=False)

@@ -29,8 +29,9 @@ from netsvc.interfaces.policy import (
     IResolver,
     IWitness,
 )
-from netsvc.interfaces.security import ICertificates, ISenders, ISubmitter, IVerifiers
+from netsvc.interfaces.security import ICertificates, ICredentials, ISenders, ISubmitter, IVerifiers
 from netsvc.interfaces.spool import IDeliveryAgent, IRouting, ISite, ISpool
+from netsvc.interfaces.tls import ITlsPolicies, ITlsPolicyRows
 from netsvc.interfaces.vitals import ICheckup, ISlots, IVitals
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "IConsoleSession",
     "IContent",
     "ICounters",
+    "ICredentials",
     "IDeliveryAgent",
     "IDirectory",
     "IDoorRules",
@@ -75,6 +77,8 @@ __all__ = [
     "ISubmission",
     "ISubmitter",
     "ITerminal",
+    "ITlsPolicies",
+    "ITlsPolicyRows",
     "IVerifiers",
     "IVitals",
     "IWitness",

@@ -33,6 +33,8 @@ class IMailboxService(Interface):
     policies = Attribute("IPolicies: the gate")
     resolver = Attribute("IResolver")
     counters = Attribute("ICounters")
+    credentials = Attribute("ICredentials: what we log in with elsewhere")
+    routing = Attribute("IRouting: where mail for elsewhere goes")
     vitals = Attribute("IVitals or None: how this node is, and whether it takes mail")
     hostname = Attribute("our name, str")
 

@@ -9,7 +9,7 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from netsvc.records import Row
+    from netsvc.records import Credential, Row
 
 
 class ICertificates(Interface):
@@ -62,3 +62,22 @@ class ISenders(Interface):
 
     def revoke(user: str, address: str) -> Deferred[bool]:
         """Take a grant back -> Deferred[bool]: whether there was one."""
+
+
+class ICredentials(Interface):
+    """What we log in with at smarthosts: kept encrypted with the site's secret key, shown to nobody."""
+
+    def get(name: str) -> Deferred[Credential | None]:
+        """-> Deferred[records.Credential | None]; fails with CredentialError where this node's key does not fit."""
+
+    def rows() -> Deferred[list[Row]]:
+        """-> Deferred[list of credential/1 rows], by name, without ``used_by``."""
+
+    def put(name: str, user: str, password: str, by: str) -> Deferred[bool]:
+        """Keep one in the place of any of that name -> Deferred[bool]: whether there was one before.
+
+        ``by`` is the operator.  Fails with StoreError where this node's key is not the site's.
+        """
+
+    def delete(name: str) -> Deferred[bool]:
+        """-> Deferred[bool]: whether there was one."""

@@ -14,6 +14,7 @@ from netsvc.store.accountrows import AccountRows
 from netsvc.store.audit import Audit
 from netsvc.store.beats import Beats
 from netsvc.store.counters import Counters
+from netsvc.store.credentials import Credentials
 from netsvc.store.directory import Directory
 from netsvc.store.doorrules import DoorRules
 from netsvc.store.engine import Engine
@@ -25,6 +26,7 @@ from netsvc.store.site import Site
 from netsvc.store.spool import Spool
 from netsvc.store.sqlitefiles import MemoryLinks, SqliteLinks
 from netsvc.store.tally import lower_heads
+from netsvc.store.tlspolicyrows import TlsPolicyRows
 from netsvc.store.tx import SETTLE
 from netsvc.store.upkeep import Upkeep, late_heads
 
@@ -32,12 +34,17 @@ if TYPE_CHECKING:
     from netsvc.logbook import Logbook
     from netsvc.store.tx import Links, Tx
 
-MAX_WAIT_MS = 24 * 3_600_000
-"""No retry is further away when the store is opened: a clock that was wrong must not keep mail for years."""
 JOIN_S = 5.0
 AUDIT_FILE = "audit.jsonl"
 """The copy of the audit trail, in the state folder."""
-WARNINGS = {"store.poison", "store.fenced", "store.beat_failed", "store.writer_died"}
+WARNINGS = {
+    "store.clock_gap",
+    "store.clock_jump",
+    "store.poison",
+    "store.fenced",
+    "store.beat_failed",
+    "store.writer_died",
+}
 _POSTGRES = "PostgreSQL needs psycopg, which is not installed: pip install 'netsvc[postgres]'"
 
 
@@ -68,7 +75,7 @@ class Start:
         self.released = 0
         self.held: list[tuple[int, int]] = []
         self.messages = 0
-        for work in (self._register, self._free, self._clamp, self._look):
+        for work in (spool.gaps.find, self._register, self._free, self._look):
             engine.when_opening(work)
 
     def _register(self, tx: Tx) -> None:
@@ -82,12 +89,9 @@ class Start:
         self.held += held
         return n >= SLICE
 
-    def _clamp(self, tx: Tx) -> None:
-        limit = tx.now + MAX_WAIT_MS
-        tx.execute("UPDATE delivery SET due_at = ? WHERE state IN (1,3) AND due_at > ?", (limit, limit))
-
     def _look(self, tx: Tx) -> None:
-        lower_heads(tx, late_heads(tx))
+        if self._spool.gaps.found < 0:
+            lower_heads(tx, late_heads(tx))
         self._spool.recall_failing(tx)
         self.messages = int(tx.value("SELECT count(*) FROM message"))
 
@@ -104,11 +108,13 @@ class Store:
         self.directory = Directory(engine, reactor)
         self.account_rows = AccountRows(engine)
         self.counters = Counters(engine)
+        self.credentials = Credentials(engine)
         self.door_rules = DoorRules(engine)
         self.audit = Audit(engine, audit_file)
         self.site = Site(engine, reactor)
         self.site.watch(lambda settings: self.directory.divide(settings.subaddress))
         self.senders = Senders(engine, lambda: self.site.current.subaddress)
+        self.tls_policies = TlsPolicyRows(engine)
         self.beats: Beats | None = None
         self.upkeep: Upkeep | None = None
 
@@ -167,7 +173,7 @@ async def open_store(
     await engine.open()
     store = Store(engine, spool, reactor, None if engine.links.inline else Path(state) / AUDIT_FILE)
     if reactor is not None:
-        store.upkeep = Upkeep(engine, reactor, log)
+        store.upkeep = Upkeep(engine, reactor, log, spool.gaps)
         store.upkeep.start()
     if engine.dialect == "postgresql":
         store.beats = Beats(engine, node_name, version, log)
@@ -180,6 +186,8 @@ async def open_store(
         raise
     store.site.start()
     store.directory.start()
+    if spool.gaps.found:
+        log("store.clock_gap", ms=spool.gaps.found)
     if start.released:
         log("store.recovered", node=engine.node_id, released=start.released, held=len(start.held))
     for message_id, n in start.held:
