@@ -73,7 +73,7 @@ class Postfix:
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="netsvc-postfix-")
         folder = Path(self._folder.name)
-        folder.chmod(0o755)  # noqa: S103  its processes run as another user
+        folder.chmod(0o755)
         self._etc = folder / "etc"
         for name in ("etc", "spool", "data", "log"):
             (folder / name).mkdir()
