@@ -159,6 +159,9 @@ class FakeRouting:
 
     judge = route
 
+    def check(self, pattern, target, *, of_sender=False):
+        return pattern
+
     def explain(self, domain, sender=None):
         return [{"rule": "default", "pattern": "", "target": "mx", "matched": True}]
 

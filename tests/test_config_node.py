@@ -79,13 +79,15 @@ def test_relative_paths_are_relative_to_the_file():
     node = read(
         'state = "../var"\ncontrol_socket = "c.sock"\nauth = ["passwd:pw"]\n'
         'store = "postgresql://u@h/d"\npassword_file = "secret"\n'
-        '[site.routes]\n"a.example" = "maildir:mail/{local}"'
+        '[site.routes]\n"a.example" = "maildir:mail/{local}"\n"B.example" = "lmtp:unix:run/s"\n'
+        '[site.sender_routes]\n"Ann@A.example" = "mx"'
     )
     assert node.state == Path("/etc/var")
     assert node.control_socket == Path("/etc/x/c.sock")
     assert node.auth == ("passwd:/etc/x/pw",)
     assert node.password_file == Path("/etc/x/secret")
-    assert node.site.routes == {"a.example": "maildir:/etc/x/mail/{local}"}
+    assert node.site.routes == {"a.example": "maildir:/etc/x/mail/{local}", "b.example": "lmtp:unix:/etc/x/run/s"}
+    assert node.site.sender_routes == {"ann@a.example": "mx"}
 
 
 def test_the_command_line_goes_first(tmp_path):
@@ -232,7 +234,10 @@ WRONG = [
         "X@e.example",
         "there already",
     ),
-    ("[site.routes]\n'*' = 'lmtp:unix:/x'", 'site.routes."*":', "not yet supported"),
+    ("[site.routes]\n'*' = 'lmtp:tcp:x'", 'site.routes."*":', "lmtp:unix:/path"),
+    ("[site.routes]\n'a.example' = 'mx'\n'A.example' = 'mx'", 'site.routes."A.example":', "already"),
+    ("[site.sender_routes]\n'*' = 'mx'", 'site.sender_routes."*":', "[192.0.2.10]:25"),
+    ("[site.sender_routes]\n'a@b.example' = 'mx:'", 'site.sender_routes."a@b.example":', "mx:other.example"),
     ("[site.routes]\n'*' = 'example.net:25'", 'site.routes."*":', "[192.0.2.10]:25"),
     ("[site.routes]\n'*' = ''", 'site.routes."*":', "empty"),
     ("[site.routes]\n'a b' = 'mx'", 'site.routes."a b":', "[192.0.2.10]:25"),

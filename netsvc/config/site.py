@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netsvc.config import values
-from netsvc.config.complaints import ValueFaultError, kind_of, quote
+from netsvc.config.carriers import check_carriers, read_carriers
+from netsvc.config.complaints import quote
+from netsvc.config.destinations import MIN_RETRY, read_destinations, retry, retry_classes
 from netsvc.config.policies import read_policies
-from netsvc.config.recipients import RecipientsReader, check_recipients
+from netsvc.config.recipients import RecipientsReader, check_recipients, quota
+from netsvc.config.routes import read_routes
 from netsvc.config.table import Later, TableReader
 from netsvc.settings import TLS_LEVELS, DeliverySettings, SiteSettings
 
@@ -21,11 +24,6 @@ if TYPE_CHECKING:
 _LATER = {
     "accounts": Later("accounts in the node file (use `user add` on the console)"),
 }
-_DELIVERY_LATER = {
-    "mx_port": Later("MX routing, and with it mx_port,", 25),
-    "mx_allow_networks": Later("MX routing, and with it mx_allow_networks,", []),
-}
-_MIN_RETRY = 1000
 
 
 class _SiteReader:
@@ -45,60 +43,50 @@ class _SiteReader:
         settings = SiteSettings(
             domains=domains,
             mailboxes=mailboxes,
-            routes=self._routes(),
+            routes=self._routes("routes"),
+            sender_routes=self._routes("sender_routes"),
             relay_from=top.take("relay_from", values.listed(values.relay_network), none),
             relay_domains=top.take("relay_domains", values.listed(values.domain), none),
             limits_exempt=top.take("limits_exempt", values.listed(values.network), none),
             delivery=self._delivery(),
+            destinations=read_destinations(self._complaints, top.table("destinations") or {}),
             policies=read_policies(
                 self._complaints, top.table("policies") or {}, self._rooms.policies, self._rooms.object_to
             ),
+            **read_carriers(self._complaints, top, self._rooms.agents),
             **RecipientsReader(self._complaints, top).read(),
         )
         top.finish()
         self._check_together(settings)
         return settings
 
-    def _routes(self) -> dict[str, str]:
-        routes: dict[str, str] = {}
-        for pattern, target in (self._top.table("routes") or {}).items():
-            path = ("site", "routes", pattern)
-            try:
-                routes[pattern] = self._route(pattern, values.filled(target))
-            except ValueFaultError as fault:
-                self._complaints.add(path, fault.text, fault.remedy)
-            except ValueError as error:
-                self._complaints.add(path, str(error), 'write for instance "[192.0.2.10]:25"')
-        return routes
-
-    def _route(self, pattern: str, target: str) -> str:
-        if target.startswith("lmtp:"):
-            raise ValueFaultError(
-                "handing mail over by LMTP is not yet supported", 'route to "[host]:port" or "maildir:…"'
-            )
-        if target.startswith("maildir:") and not target.startswith("maildir:/"):
-            target = f"maildir:{self._folder.joinpath(target[8:])}"
-        self._rooms.check_route(pattern, target)
-        return target
+    def _routes(self, key: str) -> dict[str, str]:
+        return read_routes(self._complaints, key, self._top.table(key) or {}, self._folder, self._rooms)
 
     def _delivery(self) -> DeliverySettings:
         data = self._top.table("delivery")
         usual = DeliverySettings()
         if data is None:
             return usual
-        reader = TableReader(self._complaints, ("site", "delivery"), data, _DELIVERY_LATER)
+        reader = TableReader(self._complaints, ("site", "delivery"), data)
         settings = DeliverySettings(
-            retry=reader.take("retry", _retry, usual.retry),
+            retry=reader.take("retry", retry, usual.retry),
+            retry_classes=reader.take("retry_classes", retry_classes, usual.retry_classes),
             expire=reader.take("expire", values.duration, usual.expire),
             warn=reader.take("warn", values.duration, usual.warn),
             connections=reader.take("connections", values.counted, usual.connections),
+            messages=reader.take("messages", values.counted, usual.messages),
             dns=reader.take("dns", values.listed(values.name_server), usual.dns),
+            mx_port=reader.take("mx_port", values.port, usual.mx_port),
+            mx_allow_networks=reader.take("mx_allow_networks", values.listed(values.network), usual.mx_allow_networks),
             tls=reader.take("tls", values.chosen(TLS_LEVELS), usual.tls),
             mta_sts=reader.take("mta_sts", values.flag, usual.mta_sts),
             dane=reader.take("dane", values.flag, usual.dane),
+            dnssec=reader.take("dnssec", values.flag, usual.dnssec),
+            maildir_quota=reader.take("maildir_quota", quota, usual.maildir_quota),
         )
         reader.finish()
-        if settings.expire < _MIN_RETRY:
+        if settings.expire < MIN_RETRY:
             reader.complain("expire", "is less than a second", 'write for instance "5d"')
         elif reader.has("warn") and settings.warn >= settings.expire:
             reader.complain("warn", "is not before expire: nobody would be warned", "make it shorter than expire")
@@ -106,6 +94,7 @@ class _SiteReader:
 
     def _check_together(self, settings: SiteSettings) -> None:
         """Complain of what cannot be true at once."""
+        check_carriers(self._complaints, settings, self._rooms.agents)
         domains = set(settings.domains)
         seen: dict[str, str] = {}
         for place, addresses in (("mailboxes", settings.mailboxes), ("aliases", tuple(settings.aliases))):
@@ -124,18 +113,6 @@ class _SiteReader:
         for name in settings.relay_domains:
             if name in domains or name in settings.domain_aliases:
                 self._top.complain("relay_domains", f"{name} is one of domains too", "leave it in one of the two")
-
-
-def _retry(value: object) -> tuple[int, ...]:
-    """Read the waits between attempts."""
-    if isinstance(value, dict):
-        raise ValueFaultError("a list per error class is not yet supported", 'write one list: ["5m", "10m"]')
-    if not isinstance(value, list):
-        raise ValueFaultError(f"is {kind_of(value)}, not a list", 'write for instance ["5m", "10m", "1h"]')
-    waits = tuple(values.duration(item) for item in value)
-    if not waits or min(waits) < _MIN_RETRY:
-        raise ValueFaultError("needs waits of a second or more", 'write for instance ["5m", "10m", "1h"]')
-    return waits
 
 
 def read_site(complaints: Complaints, data: Mapping[str, Any], folder: Path, rooms: Rooms) -> SiteSettings:

@@ -133,6 +133,10 @@ class Router:
                 return _hop(targets[pattern], name)
         return _hop(_MX, name)
 
+    def check(self, pattern: str, target: str, *, of_sender: bool = False) -> str:
+        """See IRouting."""
+        return check_route(pattern, target, of_sender=of_sender)
+
     def explain(self, domain: str, sender: str | None = None) -> list[Row]:
         """See IRouting."""
         told: list[Row] = []
@@ -172,13 +176,11 @@ def _read(routes: Mapping[str, str], check: Callable[[str], str]) -> dict[str, T
     return found
 
 
-def check_route(pattern: str, target: str) -> None:
-    """Raise ValueError, with a sentence for the operator, when this cannot be a route."""
-    check_pattern(pattern)
-    parse_target(target)
+def check_route(pattern: str, target: str, *, of_sender: bool = False) -> str:
+    """Return the pattern of a route in its stored form.
 
-
-def check_sender_route(pattern: str, target: str) -> None:
-    """Raise ValueError, with a sentence for the operator, when this cannot be a sender's route."""
-    check_sender(pattern)
+    Raises ValueError, with a sentence for the operator, when this cannot be a route.
+    """
+    stored = check_sender(pattern) if of_sender else check_pattern(pattern)
     parse_target(target)
+    return stored

@@ -25,7 +25,7 @@ MAX_TARGET = 1000
 SHAPES = "mx, mx:other.example, [host]:port, lmtp:unix:/path, lmtp:[host]:port, maildir:/path, command:NAME, agent:NAME"
 _HOST_PORT = re.compile(r"\[([^\[\]]{1,255})\](?::([0-9]{1,5}))?\Z")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _maildir(text: str, path: str) -> Target:
 
 def _command(text: str, name: str) -> Target:
     if not _NAME.match(name):
-        raise ValueError(f"{text!r} is not command:NAME: a name has letters, digits, dots, - and _")
+        raise ValueError(f"{text!r} is not command:NAME: a name has a-z 0-9 - _, at most 32")
     return Target(Kind.COMMAND, text, text, name=name)
 
 

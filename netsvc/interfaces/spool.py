@@ -24,6 +24,16 @@ class ISpool(Interface):
     def now() -> int:
         """Return the store's clock, ms since 1970, never going backwards in one process."""
 
+    def lived(number: int) -> int:
+        """Return what ``now`` would be had the clock only gone on since id ``number`` was made.
+
+        Less than ``now`` where no node ran for a while or the clock was set ahead, more where it was set back: whether a
+        message is too old is judged by it (SMTP.md T37).
+        """
+
+    def before(span: int) -> int:
+        """Return the time, as ids tell it, before which was made what has lived for ``span`` ms by now."""
+
     def new_id() -> int:
         """Return a fresh id (see mail.ids), above every id used before."""
 
@@ -92,6 +102,9 @@ class IRouting(Interface):
 
     def judge(domain: str, sender: str = "") -> Hop:
         """-> the same; may be called in any thread."""
+
+    def check(pattern: str, target: str, *, of_sender: bool = False) -> str:
+        """-> a route's pattern in its stored form; raises ValueError, with a sentence, for what is no route."""
 
     def explain(domain: str, sender: str | None = None) -> list[Row]:
         """-> [{"rule": sender route default, "pattern", "target", "matched"}]: patterns in the order they are tried.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from netsvc.settings import DeliverySettings, SiteSettings
+from netsvc.settings import DeliverySettings, DestinationSettings, SiteSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+T = TypeVar("T")
 
 _ELSEWHERE = frozenset({"domains", "mailboxes", "aliases", "routes", "domain_aliases", "catchalls", "mailbox_quotas"})
 """Settings that have tables of their own."""
+_DECLARED = ("policies", "commands", "agents")
+"""Tables of tables whose keys others declare, kept as they are written."""
 _DURATIONS = frozenset({"retry", "expire", "warn"})
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -30,13 +34,22 @@ def from_json(text: str, routes: Mapping[str, str]) -> SiteSettings:
     What a newer netsvc added is passed over; what an older one did not write has its default.
     """
     body = json.loads(text)
-    delivery = _known(DeliverySettings, body.get("delivery", {}))
+    delivery = _scheduled(DeliverySettings, body.get("delivery", {}))
     rest = {name: value for name, value in _known(SiteSettings, body).items() if name not in _ELSEWHERE}
-    rest["policies"] = {name: _tuples(table) for name, table in body.get("policies", {}).items()}
-    return SiteSettings(**(rest | {"routes": dict(routes), "delivery": DeliverySettings(**delivery)}))
+    for kind in _DECLARED:
+        rest[kind] = {name: _tuples(table) for name, table in body.get(kind, {}).items()}
+    said = body.get("destinations", {})
+    rest["destinations"] = {key: _scheduled(DestinationSettings, table) for key, table in said.items()}
+    return SiteSettings(**(rest | {"routes": dict(routes), "delivery": delivery}))
 
 
-def _known(kind: type[Any], body: Mapping[str, Any]) -> dict[str, Any]:
+def _scheduled(kind: Callable[..., T], body: Mapping[str, Any]) -> T:
+    """Return the settings that may hold waits by the kind of failure."""
+    known = _known(kind, body)
+    return kind(**(known | {"retry_classes": _tuples(body.get("retry_classes", {}))}))
+
+
+def _known(kind: Any, body: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in _tuples(body).items() if name in names}
 
@@ -63,17 +76,35 @@ def to_toml(settings: SiteSettings) -> str:
     lines += _table("quotas.mailboxes", {name: f"{{ {words} }}" if words else "0" for name, words in quotas.items()})
     lines += _table("aliases", {key: _list(targets) for key, targets in settings.aliases.items()})
     lines += _table("routes", {pattern: quoted(target) for pattern, target in settings.routes.items()})
-    usual = DeliverySettings()
-    delivery: dict[str, str] = {}
-    for entry in fields(DeliverySettings):
-        value = getattr(settings.delivery, entry.name)
-        if value != getattr(usual, entry.name):
-            delivery[entry.name] = _value(value, duration=entry.name in _DURATIONS)
-    lines += _table("delivery", delivery, bare=True)
-    for name in sorted(settings.policies):
-        rows = {key: _value(value, duration=False) for key, value in settings.policies[name].items()}
-        lines += _table(f"policies.{name}", rows, bare=True)
+    lines += _table("sender_routes", {pattern: quoted(target) for pattern, target in settings.sender_routes.items()})
+    lines += _table("delivery", _changed(settings.delivery, DeliverySettings()), bare=True)
+    for key in sorted(settings.destinations):
+        rows = _changed(settings.destinations[key], DestinationSettings())
+        lines += _table(f"destinations.{quoted(key)}", rows, bare=True)
+    for kind in _DECLARED:
+        for name, said in sorted(getattr(settings, kind).items()):
+            rows = {key: _value(value, duration=False) for key, value in said.items()}
+            lines += _table(f"{kind}.{quoted(name) if '.' in name else name}", rows, bare=True)
     return "\n".join(lines) + "\n"
+
+
+def _changed(settings: DeliverySettings | DestinationSettings, usual: object) -> dict[str, str]:
+    """Return what is not as usual, as it is written."""
+    out: dict[str, str] = {}
+    for entry in fields(settings):
+        value = getattr(settings, entry.name)
+        if value == getattr(usual, entry.name):
+            continue
+        if entry.name == "rate":
+            out[entry.name] = quoted(rate_text(value))
+        elif entry.name == "retry_classes":
+            rows = ", ".join(f"{name} = {_value(waits, duration=True)}" for name, waits in value.items())
+            out[entry.name] = f"{{ {rows} }}"
+        elif entry.name == "maildir_quota":
+            out[entry.name] = f"{{ {', '.join(f'{k} = {v}' for k, v in _quota(value).items())} }}"
+        else:
+            out[entry.name] = _value(value, duration=entry.name in _DURATIONS)
+    return out
 
 
 def _quota(of: tuple[int, int]) -> dict[str, str]:
@@ -108,6 +139,11 @@ def duration_text(ms: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def rate_text(rate: tuple[int, int]) -> str:
+    """Return a rate, (messages, ms), as it is written: ``100/1h``."""
+    return f"{rate[0]}/{duration_text(rate[1])}"
 
 
 def quoted(text: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 from zope.interface.verify import verifyObject
 
-from netsvc.delivery.routing import Router, check_pattern, check_route, check_sender, check_sender_route
+from netsvc.delivery.routing import Router, check_pattern, check_route, check_sender
 from netsvc.interfaces import IRouting
 from netsvc.mail.message import Hop, Kind
 from tests.fakes import FakeSite
@@ -94,9 +94,9 @@ def test_patterns_of_senders():
     for bad in ("", "*", "a@", "@example.org", "a b"):
         with pytest.raises(ValueError, match="pattern"):
             check_sender(bad)
-    check_sender_route("<>", "mx")
+    assert check_route("Example.ORG", "mx", of_sender=True) == "example.org"
     with pytest.raises(ValueError, match="not a route"):
-        check_sender_route("<>", "nonsense")
+        check_route("<>", "nonsense", of_sender=True)
 
 
 def test_the_site_s_changes_are_followed():
