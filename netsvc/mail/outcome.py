@@ -29,10 +29,12 @@ class Fault(IntEnum):
     LOOP = 10
     EXPIRED = 11
     POLICY = 12
+    AUTH = 13
+    """The peer does not take our credential, or is not to see it."""
 
 
 CONNECTION_FAULTS = frozenset(
-    {Fault.CONNECT_TIMEOUT, Fault.CONNECT_REFUSED, Fault.CONNECT_FAILED, Fault.TLS, Fault.DNS}
+    {Fault.CONNECT_TIMEOUT, Fault.CONNECT_REFUSED, Fault.CONNECT_FAILED, Fault.TLS, Fault.DNS, Fault.AUTH}
 )
 """Faults of the destination rather than of one message."""
 

@@ -33,6 +33,7 @@ WORDS = {
     Fault.CONNECT_FAILED: "conn failed",
     Fault.LOST: "conn lost",
     Fault.TLS: "tls failed",
+    Fault.AUTH: "auth failed",
     Fault.DNS: "dns failed",
     Fault.LOOP: "loop",
     Fault.EXPIRED: "expired",
