@@ -321,7 +321,7 @@ class Submission:
 
     def _elsewhere(self, n: int, rcpt: str, recipient: Recipient, due_at: int) -> NewDelivery:
         domain = rcpt.rpartition("@")[2].lower()
-        hop = self._service.routing.route(domain)
+        hop = self._service.routing.route(domain, str(self._envelope.reverse_path))
         return NewDelivery(n, rcpt, domain, hop, due_at, recipient.orcpt, recipient.notify)
 
     def _message(self, trace: bytes, now: int, rcpts: int) -> Message:

@@ -141,7 +141,7 @@ class ISite(Interface):
         """Commit what ``alter(newest settings)`` returns as a new revision -> Deferred[int], its number.
 
         0: nothing was altered, and there is no new revision.  ``alter`` is called in the store's thread and may raise
-        StoreError; then nothing has changed.  Domains, mailboxes, aliases and routes are not changed this way.
+        StoreError; then nothing has changed.  Domains, mailboxes and aliases are not changed this way.
         Watchers have been called when it fires, on this node; other nodes follow within seconds.
         """
 

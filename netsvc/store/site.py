@@ -17,7 +17,7 @@ from netsvc.store.resolving import LOCAL
 from netsvc.store.seeding import COMMITTED, seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from twisted.internet.defer import Deferred
 
@@ -119,7 +119,21 @@ def _change(tx: Tx, alter: Callable[[SiteSettings], SiteSettings], actor: str, c
     )
     if not rows:
         raise StoreError("Somebody else changed the site at the same moment. Nothing was changed: try again")
+    _put_routes(tx, settings.routes, altered.routes, rev + 1)
     return rev + 1
+
+
+def _put_routes(tx: Tx, was: Mapping[str, str], routes: Mapping[str, str], rev: int) -> None:
+    """Make the table of routes what they are now."""
+    for pattern in was.keys() - routes.keys():
+        tx.execute("DELETE FROM route WHERE pattern = ?", (pattern,))
+    insert = (
+        "INSERT INTO route (pattern, target, rev) VALUES (?, ?, ?)"
+        " ON CONFLICT (pattern) DO UPDATE SET target = excluded.target, rev = excluded.rev"
+    )
+    for pattern, target in routes.items():
+        if was.get(pattern) != target:
+            tx.execute(insert, (pattern, target, rev))
 
 
 def _whole(tx: Tx) -> SiteSettings:

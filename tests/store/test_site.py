@@ -58,6 +58,21 @@ def test_an_empty_store_is_seeded_once(site, house):
     assert found.forwards == ("x@away.example",)
 
 
+def test_routes_are_changed(site, house):
+    house.run(site.seed(SEED))
+    routes = {"*": "[192.0.2.1]:25", "partner.example": "[192.0.2.10]:25", "new.example": "mx"}
+
+    def alter(settings):
+        return replace(settings, routes=routes, sender_routes={"ann@example.org": "mx"})
+
+    assert house.run(site.change(alter, "ann", "routes")) == 2
+    assert (site.current.routes, site.current.sender_routes) == (routes, {"ann@example.org": "mx"})
+    assert house.run(site.change(alter, "ann", "the same")) == 0
+    found = house.run(house.store.engine.read(lambda tx: tx.rows("SELECT pattern, rev FROM route ORDER BY 1")))
+    assert found == [("*", 2), ("new.example", 2), ("partner.example", 0)]
+    assert tomllib.loads(house.run(site.export()))["site"]["sender_routes"] == {"ann@example.org": "mx"}
+
+
 def test_the_seed_outlives_the_process(lasting):
     house = lasting
     house.run(house.store.site.seed(SEED))
