@@ -1,4 +1,4 @@
-"""200,000 spoiled responses: nothing but the two refusals is raised, and nobody gets in without knowing the password."""
+"""Spoiled responses: nothing but the two refusals is raised, and nobody gets in without knowing the password."""
 
 import random
 
@@ -7,7 +7,7 @@ from netsvc.sasl.scram import Scram
 from netsvc.sasl.steps import Challenge, MalformedError, PasswordGiven, ProofGiven, RefusedError, VerifierWanted
 from netsvc.sasl.verifier import fake_verifier
 
-INPUTS = 200_000
+INPUTS = 20_000
 CHANNEL = {"tls-exporter": b"x" * 32}
 VERIFIER = fake_verifier(b"secret", "ann")
 SEEDS = [
@@ -62,7 +62,7 @@ def begun(rng):
     return scram
 
 
-def test_200_000_spoiled_responses():
+def test_spoiled_responses():
     rng = random.Random(7677)
     kinds = set()
     for _ in range(INPUTS):

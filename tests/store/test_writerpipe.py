@@ -207,6 +207,7 @@ def test_a_process_that_dies_in_the_turn_in_which_mail_comes_leaves_it_to_the_th
     box = house.mailbox()
     asked = house.accepting(b"1", [house.local(box)])  # to be handed over at the end of the turn
     behind = pipe(house)
+    behind._process.kill()
     behind.lost(behind._pipe)
     assert not behind.up
     house.run(asked)

@@ -1,6 +1,6 @@
 """SIGKILL at any moment: nothing acknowledged is lost, nothing is in a mailbox twice, and the rest goes on.
 
-NETSVC_KILLS says how often (default 6); the long run is made by hand with 50 and more.
+NETSVC_KILLS says how often (default 4); the long run is made by hand with 50 and more.
 """
 
 import os
@@ -14,7 +14,7 @@ import pytest
 from tests.system.service import SITE
 from tests.system.wire import Smtp, send
 
-KILLS = int(os.environ.get("NETSVC_KILLS", "6"))
+KILLS = int(os.environ.get("NETSVC_KILLS", "4"))
 CLIENTS = 8
 pytestmark = pytest.mark.timeout(120 + 20 * KILLS)
 MARK = re.compile(rb"^X-Mark: (\S+)", re.MULTILINE)
