@@ -46,7 +46,10 @@ class DeliverySettings:
 
     ``tls``: what is asked of destinations of which nothing else is said, one of TLS_LEVELS; ``mta_sts`` and
     ``dane``: whether what they publish is obeyed.  ``retry_classes``: waits by the kind of failure, of RETRY_CLASSES,
-    instead of ``retry``.  ``messages`` on one connection.
+    instead of ``retry``.  ``messages`` on one connection.  ``dns``: name servers, ``dnssec``: whether they are believed
+    that they validated though they are not on this host; ``mx_port`` of the hosts MX records name, ``mx_allow_networks``
+    of which they may be though they are nobody's on the Internet.  ``maildir_quota``: (octets, messages) of a Maildir
+    that says none itself, 0 for any.
     """
 
     retry: tuple[int, ...] = (
@@ -69,6 +72,8 @@ class DeliverySettings:
     tls: str = "opportunistic"
     mta_sts: bool = True
     dane: bool = True
+    dnssec: bool = False
+    maildir_quota: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,8 @@ class SiteSettings:
     below it, or ``*`` to what is said of it.
 
     ``policies`` maps a policy's name to what the site says of it, written as in TOML: str (durations too, ``5s``),
-    int, bool, tuple of str; what it does not say is as the policy declares.
+    int, bool, tuple of str; what it does not say is as the policy declares.  In the same way ``commands`` and
+    ``agents`` map names to what is said of the programs and the plugins that carry mail (``config.carriers``).
     """
 
     domains: tuple[str, ...] = ()
@@ -132,6 +138,8 @@ class SiteSettings:
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     destinations: Mapping[str, DestinationSettings] = field(default_factory=dict)
+    commands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def destination(self, key: str, domain: str = "") -> DestinationSettings:
         """Return what is said of destination ``key``, else of ``domain``, of a ``.domain`` above it, or of ``*``."""

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.task import deferLater
 
+from netsvc.delivery.commandagent import CommandAgent
 from netsvc.delivery.faults import AttemptError, deferred
 from netsvc.delivery.maildiragent import MaildirAgent
+from netsvc.delivery.pluginagent import PluginAgents
 from netsvc.delivery.reports import Reports, asks
 from netsvc.delivery.retry import dead_for, has_expired, is_past_its_time, next_due
+from netsvc.delivery.schedules import ending, terms
 from netsvc.delivery.simpleagents import MailboxAgent, UnavailableAgent
 from netsvc.delivery.smtpagent import SmtpAgent
 from netsvc.mail.message import Hop, Kind, Leased, Result
@@ -43,14 +46,15 @@ class Attempts:
         self._came = came
         self._reports = Reports(ground)
         self._smtp = SmtpAgent(ground)
-        self._mx = UnavailableAgent("mx")
+        self._commands = CommandAgent(ground)
+        self._plugins = PluginAgents(ground)
         self.agents: dict[Kind, IDeliveryAgent] = {
             Kind.SMTP: self._smtp,
             Kind.MAILDIR: MaildirAgent(ground),
             Kind.MAILBOX: MailboxAgent(ground),
             Kind.LMTP: UnavailableAgent("lmtp"),
-            Kind.COMMAND: UnavailableAgent("command"),
-            Kind.PLUGIN: UnavailableAgent("plugin"),
+            Kind.COMMAND: self._commands,
+            Kind.PLUGIN: self._plugins,
         }
         self._under_way = 0
         self._stopping = False
@@ -58,8 +62,6 @@ class Attempts:
 
     def agent(self, row: Leased) -> IDeliveryAgent:
         """Return what carries ``row``."""
-        if row.kind is Kind.SMTP and not row.dest_key.startswith("["):
-            return self._mx
         return self.agents[row.kind]
 
     def begin(self, lane: Lane, rows: list[Leased]) -> None:
@@ -147,9 +149,10 @@ class Attempts:
             return outcome
         if is_past_its_time(now, row):
             return replace(outcome, result=Result.EXPIRED, code=0, status="5.4.7", reply=f"{TOO_LATE}: {outcome.reply}")
-        if has_expired(now, row, settings.delivery):
+        row, follows = ending(settings, row), terms(settings, row, outcome)
+        if has_expired(now, row, follows, self._ground.spool.lived(row.message_id)):
             return replace(outcome, result=Result.EXPIRED)
-        return replace(outcome, due_at=next_due(now, row, settings.delivery, self._ground.chance))
+        return replace(outcome, due_at=next_due(now, row, follows, self._ground.chance))
 
     def _finish(self, rows: list[Leased], outcomes: list[Outcome], reports: list[Report]) -> None:
         self._under_way -= 1
@@ -196,7 +199,8 @@ class Attempts:
             self._last.append(done)
         else:
             done.callback(None)
-        await DeferredList([self._smtp.stop(), done])
+        plugins = Deferred.fromCoroutine(self._plugins.stop())
+        await DeferredList([self._smtp.stop(), self._commands.stop(), plugins, done])
 
 
 def _checked(outcomes: Sequence[Outcome], rows: list[Leased]) -> Sequence[Outcome]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from netsvc.delivery.offers import is_text
 from netsvc.delivery.retry import is_worth_warning
+from netsvc.delivery.schedules import ending, settings_for
 from netsvc.mail.address import NULL, Address, AddressError, parse_address
 from netsvc.mail.dsn import SUBJECTS, Account, Failed, build
 from netsvc.mail.envelope import NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RET_FULL, RET_HDRS
@@ -99,7 +100,6 @@ class Reports:
         ``rows`` share one message; ``outcomes`` are theirs in order, with results and times decided.  May fail as
         the directory or the spool does; then nothing has changed.
         """
-        settings: SiteSettings = self._ground.site.current
         now = self._ground.spool.now()
         first = rows[0]
         pairs = list(zip(rows, outcomes, strict=True))
@@ -112,9 +112,7 @@ class Reports:
             late = [
                 (row, out)
                 for row, out in pairs
-                if out.result is Result.DEFERRED
-                and wants(row, NOTIFY_DELAY)
-                and is_worth_warning(now, row, settings.delivery)
+                if out.result is Result.DEFERRED and wants(row, NOTIFY_DELAY) and self._late(now, row)
             ]
         if late:
             told.append((late, "delayed"))
@@ -124,6 +122,11 @@ class Reports:
             ids = {row.id for row, _ in late}
             outcomes = [replace(out, warned=True) if out.delivery_id in ids else out for out in outcomes]
         return outcomes, [report for report in found if report is not None]
+
+    def _late(self, now: int, row: Leased) -> bool:
+        settings: SiteSettings = self._ground.site.current
+        follows = settings_for(settings, row)
+        return is_worth_warning(now, ending(settings, row), follows, self._ground.spool.lived(row.message_id))
 
     def _remember(self, message_id: int) -> None:
         self._warned[message_id] = None
