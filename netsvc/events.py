@@ -98,7 +98,12 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "delivery.reported": ("info", ("msg", "about", "rcpt")),
     "delivery.unreported": ("warn", ("msg", "sender")),
     "delivery.lost_lease": ("warn", ("msg", "n", "rcpt", "result")),
+    "delivery.agent_misconfigured": ("error", ("agent", "why")),
     "delivery.fault": ("error", ("msg", "what", "why")),
+    "tls.policy": ("info", ("domain", "mode", "hosts")),
+    "tls.policy_failed": ("warn", ("domain", "why")),
+    "tls.policy_tested": ("warn", ("domain", "host", "why")),
+    "tls.host_left_out": ("warn", ("domain", "host", "why")),
     # operators
     "operator.login": ("info", ("session", "user", "source", "role")),
     "operator.refused": ("warn", ("session", "user", "source", "why")),
