@@ -38,12 +38,12 @@ def free_port():
 
 
 class Sink:
-    """smtpsink.py as a process."""
+    """smtpsink.py as a process, with ``options`` of its own."""
 
-    def __init__(self):
+    def __init__(self, *options):
         self.port = free_port()
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "smtpsink.py"), "-p", str(self.port)], stdout=subprocess.DEVNULL
+            [sys.executable, str(HERE / "smtpsink.py"), "-p", str(self.port), *options], stdout=subprocess.DEVNULL
         )
         end = time.monotonic() + 20
         while True:
