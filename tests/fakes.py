@@ -93,6 +93,12 @@ class FakeSpool:
     def now(self):
         return self.clock
 
+    def lived(self, number):
+        return self.clock
+
+    def before(self, span):
+        return self.clock - span
+
     def new_id(self):
         self.sequence += 1
         return make_id(self.clock, 1, self.sequence)
@@ -160,7 +166,9 @@ class FakeRouting:
     judge = route
 
     def check(self, pattern, target, *, of_sender=False):
-        return pattern
+        if " " in pattern + target:
+            raise ValueError(f"{target!r} is not a route: write mx")
+        return pattern.lower(), "" if target == "mx" else target
 
     def explain(self, domain, sender=None):
         return [{"rule": "default", "pattern": "", "target": "mx", "matched": True}]

@@ -52,15 +52,19 @@ def next_due(now: int, row: Leased, settings: DeliverySettings, chance: Callable
     return row.expires_at if now < row.expires_at < due else due
 
 
-def has_expired(now: int, row: Leased, settings: DeliverySettings) -> bool:
-    """Say whether ``row``, whose attempt failed for now, is to be given up."""
+def has_expired(now: int, row: Leased, settings: DeliverySettings, lived: int | None = None) -> bool:
+    """Say whether ``row``, whose attempt failed for now, is to be given up.
+
+    ``lived``: what the clock would say had it only gone on since the message came (ISpool.lived).
+    """
     if is_past_its_time(now, row):
         return True
-    return now >= row.expires_at and row.attempts >= min(MIN_ATTEMPTS, len(settings.retry) + 1)
+    over = (now if lived is None else lived) >= row.expires_at
+    return over and row.attempts >= min(MIN_ATTEMPTS, len(settings.retry) + 1)
 
 
-def is_worth_warning(now: int, row: Leased, settings: DeliverySettings) -> bool:
-    """Say whether the sender should hear now, for the first time, that ``row`` is late."""
+def is_worth_warning(now: int, row: Leased, settings: DeliverySettings, lived: int | None = None) -> bool:
+    """Say whether the sender should hear now, for the first time, that ``row`` is late; ``lived`` as above."""
     if not row.sender or row.flags & (FLAG_WARNED | FLAG_REPORT):
         return False
     if row.by_at:
@@ -68,7 +72,7 @@ def is_worth_warning(now: int, row: Leased, settings: DeliverySettings) -> bool:
     begun = row.received_at
     if row.flags & FLAG_LATER:  # its life began when it was released
         begun = max(begun, row.expires_at - settings.expire)
-    return settings.warn > 0 and now - begun >= settings.warn
+    return settings.warn > 0 and (now if lived is None else lived) - begun >= settings.warn
 
 
 def is_past_its_time(now: int, row: Leased) -> bool:

@@ -25,11 +25,20 @@ from netsvc.delivery.telling import log_outcome, log_report
 from netsvc.delivery.tlspolicy import TlsPolicies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from netsvc.interfaces import ICredentials, IDirectory, IRouting, ISessions, ISite, ISpool
+    from netsvc.interfaces import (
+        ICredentials,
+        IDeliveryAgentMaker,
+        IDirectory,
+        IResolver,
+        IRouting,
+        ISessions,
+        ISite,
+        ISpool,
+    )
     from netsvc.logbook import Logbook
     from netsvc.mail.message import Leased
     from netsvc.mail.outcome import Outcome, Report, Settled
@@ -67,6 +76,10 @@ class DeliveryService(Service):
     tls: TlsPolicies | None = None
     """What TLS must be like; the site's level alone unless given."""
     credentials: ICredentials | None = None
+    resolver: IResolver | None = None
+    """Without one, only mail for addresses and for names this host knows by itself goes out."""
+    agents: Mapping[str, IDeliveryAgentMaker] = field(default_factory=dict)
+    """The plugins that carry mail, by name."""
     leased: dict[int, Leased] = field(default_factory=dict, init=False)
     """What is leased and not yet settled, by delivery id."""
 
@@ -85,6 +98,8 @@ class DeliveryService(Service):
             chance=self.chance,
             tls=self.tls or TlsPolicies(self.site),
             credentials=self.credentials,
+            resolver=self.resolver,
+            agents=self.agents,
         )
         self._lanes: dict[int, Lane] = {}
         self._settler = Settler(ground, self._settled)

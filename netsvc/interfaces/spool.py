@@ -103,13 +103,26 @@ class IRouting(Interface):
     def judge(domain: str, sender: str = "") -> Hop:
         """-> the same; may be called in any thread."""
 
-    def check(pattern: str, target: str, *, of_sender: bool = False) -> str:
-        """-> a route's pattern in its stored form; raises ValueError, with a sentence, for what is no route."""
+    def check(pattern: str, target: str, *, of_sender: bool = False) -> tuple[str, str]:
+        """-> (a route's pattern in its stored form, the key of its destination or "" where each domain is its own).
+
+        Raises ValueError, with a sentence for the operator, for what is no route.
+        """
 
     def explain(domain: str, sender: str | None = None) -> list[Row]:
         """-> [{"rule": sender route default, "pattern", "target", "matched"}]: patterns in the order they are tried.
 
         The last one matched.  ``sender`` None: senders' routes are left out.
+        """
+
+
+class IDeliveryMap(Interface):
+    """What is at the end of a route: told for people, by looking now."""
+
+    def look(hop: Hop) -> Deferred[list[Row]]:
+        """-> Deferred[list of {"is": host tls credential error, "found", "note"}], in the order of what is tried.
+
+        What is asked is asked now: DNS, policies of domains, the credential.  Nothing is sent; it never fails.
         """
 
 

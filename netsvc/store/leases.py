@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netsvc.mail.ids import make_id
 from netsvc.mail.message import Kind, Leased, State
 from netsvc.store.tally import Tally, lower_heads
 
@@ -132,13 +131,14 @@ _BELATED = (
 """As above, what its sender wanted returned by now (RFC 2852)."""
 
 
-def overdue(tx: Tx, node: tuple[int, int], accepted_before: int, limit: int) -> list[Leased]:
+def overdue(tx: Tx, node: tuple[int, int], before: tuple[int, int], limit: int) -> list[Leased]:
     """Lease what waits beyond its expiry, or its sender's, for destinations that are left alone, oldest first.
 
-    Nothing of it would be tried before its destination is, which may be long after.  Only messages accepted before
-    ``accepted_before`` (ms) are looked at: ids are in the order of acceptance, so that a young queue is not walked.
+    Nothing of it would be tried before its destination is, which may be long after.  Only messages with ids below
+    ``before[0]`` are looked at: ids are in the order of acceptance, so that a young queue is not walked.  Those
+    have expired whose time was over at ``before[1]`` (ms), which is now but for what the clock did.
     """
-    bounds = (make_id(accepted_before, 0, 0), tx.now, tx.now, limit)
+    bounds = (*before, tx.now, limit)
     lock = " FOR UPDATE OF d SKIP LOCKED" if tx.dialect == "postgresql" else ""
     found = tx.rows(f"SELECT d.id, d.dest_id, t.key {_OVERDUE}{lock}", bounds)
     if len(found) < limit:

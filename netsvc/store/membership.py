@@ -81,4 +81,4 @@ def take_back(tx: Tx, of: tuple[int, int], node_id: int, due_at: int) -> tuple[b
 
 def leave(tx: Tx, node_id: int, epoch: int) -> None:
     """Say that this node has ended in good order."""
-    tx.execute("UPDATE node SET state = 4 WHERE id = ? AND epoch = ?", (node_id, epoch))
+    tx.execute("UPDATE node SET state = 4, heartbeat_at = ? WHERE id = ? AND epoch = ?", (tx.now, node_id, epoch))

@@ -9,11 +9,13 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from netsvc.interfaces import IBodyReader, IBodyWriter, ISpool
+from netsvc.mail.ids import make_id
 from netsvc.mail.reply import NO_SPACE, NOT_TAKEN, ReplyError
 from netsvc.store import leases
 from netsvc.store.accept import Accepting, Content, Incoming
 from netsvc.store.bodies import BodyReader, BodyWriter, read_blob
 from netsvc.store.dests import Dests
+from netsvc.store.gaps import Gaps
 from netsvc.store.pieces import SMALL
 from netsvc.store.reasons import Reasons
 from netsvc.store.settle import Settling
@@ -90,12 +92,21 @@ class Spool:
         )
         self._recent = Recent()
         self._failing: set[int] = set()
+        self.gaps = Gaps()
         self.safe: Callable[[], bool] = lambda: True
         """Whether this node may begin attempts: False when it has not been able to say for long that it lives."""
 
     def now(self) -> int:
         """Return the store's clock."""
         return self._clock.now()
+
+    def lived(self, number: int) -> int:
+        """Return the time as if the clock had only gone on since ``number`` was made."""
+        return self.gaps.lived(number, self._clock.now())
+
+    def before(self, span: int) -> int:
+        """Return the time before which was made what has lived for ``span`` ms by now."""
+        return self.gaps.before(span, self._clock.now())
 
     def new_id(self) -> int:
         """Return a fresh id."""
@@ -178,7 +189,8 @@ class Spool:
         if not self.safe():
             return succeed([])
         node = (self._engine.node_id, self._engine.epoch)
-        return self._engine.write(lambda tx: leases.overdue(tx, node, accepted_before, limit), SETTLE)
+        bounds = (make_id(accepted_before, 0, 0), self.lived(make_id(accepted_before, 0, 0)))
+        return self._engine.write(lambda tx: leases.overdue(tx, node, bounds, limit), SETTLE)
 
     def settle(self, outcomes: Sequence[Outcome], reports: Sequence[Report] = ()) -> Deferred[Settled]:
         """Record what attempts came to."""

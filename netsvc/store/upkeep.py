@@ -15,7 +15,9 @@ from twisted.internet.task import LoopingCall
 
 from netsvc.mail.ids import id_time, make_id
 from netsvc.mail.message import Result, State
+from netsvc.store import membership
 from netsvc.store.accept import HISTORY
+from netsvc.store.leases import RECYCLE_MS
 from netsvc.store.settle import finish_messages
 from netsvc.store.tally import Tally, lower_heads
 from netsvc.store.ticks import wall
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netsvc.store.engine import Engine
+    from netsvc.store.gaps import Gaps
     from netsvc.store.tx import Tx
 
 EVERY_S = 60
@@ -50,7 +53,7 @@ def collect(tx: Tx) -> int:
     return len(dead)
 
 
-def purge(tx: Tx, new_ids: Callable[[int], list[int]], node_id: int) -> int:
+def purge(tx: Tx, new_ids: Callable[[int], list[int]], node_id: int, gaps: Gaps) -> int:
     """Let a slice of recycled items go whose time is over; return how many."""
     sql = (
         "SELECT d.id, d.message_id, d.n, m.sender, d.rcpt, d.domain, d.dest_id, d.attempts, d.reason_id, d.size,"
@@ -59,7 +62,8 @@ def purge(tx: Tx, new_ids: Callable[[int], list[int]], node_id: int) -> int:
     )
     if tx.dialect == "postgresql":
         sql += " FOR UPDATE OF d SKIP LOCKED"
-    found = tx.rows(sql, (tx.now, SLICE))
+    over = min(gaps.before(RECYCLE_MS, tx.now) + RECYCLE_MS, tx.now)  # an item's day is one in which netsvc runs
+    found = tx.rows(sql, (over, SLICE))
     if not found:
         return 0
     tally = Tally()
@@ -84,9 +88,9 @@ def purge(tx: Tx, new_ids: Callable[[int], list[int]], node_id: int) -> int:
     return len(found)
 
 
-def expire(tx: Tx) -> int:
-    """Delete a slice of history, attempts and transcripts that are old; return how many rows."""
-    before = make_id(tx.now - KEEP_MS, 0, 0)
+def expire(tx: Tx, made_before: int) -> int:
+    """Delete a slice of history, attempts and transcripts made before a time (ms); return how many rows."""
+    before = make_id(made_before, 0, 0)
     return sum(
         tx.execute(
             f"DELETE FROM {name} WHERE id IN (SELECT id FROM {name} WHERE id < ? ORDER BY id LIMIT ?)",  # noqa: S608  names of ours
@@ -123,12 +127,13 @@ def orphans(tx: Tx, after: int) -> tuple[int, list[int]]:
 class Upkeep:
     """The rounds.  ``clock`` is the reactor."""
 
-    def __init__(self, engine: Engine, clock: Any, log: Callable[..., None]) -> None:
+    def __init__(self, engine: Engine, clock: Any, log: Callable[..., None], gaps: Gaps) -> None:
         """Keep the store of ``engine``; begin with ``start``."""
         self._engine = engine
+        self._gaps = gaps
         self._log = log
         self._round = 0
-        self._alarmed = False
+        self._alarmed = self._jumped = False
         self._busy: Deferred[None] = succeed(None)
         self._call = LoopingCall(self._turn)
         self._call.clock = clock
@@ -153,7 +158,7 @@ class Upkeep:
         try:
             await self._minute()
             if self._round % HOUR_ROUNDS == 1:
-                await self._repeat(expire)
+                await self._repeat(lambda tx: expire(tx, self._gaps.before(KEEP_MS, tx.now)))
                 await self._engine.write(lambda tx: prune(tx, self._engine.node_id), BULK)
             if self._round % DAY_ROUNDS == SWEEP_AT:
                 await self.sweep()
@@ -165,7 +170,11 @@ class Upkeep:
         engine = self._engine
         if engine.dialect == "sqlite":
             engine.clock.sync(wall())
-        await self._repeat(lambda tx: purge(tx, engine.new_ids, engine.node_id))
+            await engine.write(lambda tx: membership.beat(tx, engine.node_id, engine.epoch), BULK)
+        else:
+            await engine.read(self._gaps.load)
+        self._look_at_clock()
+        await self._repeat(lambda tx: purge(tx, engine.new_ids, engine.node_id, self._gaps))
         await self._repeat(collect)
         late = await engine.read(late_heads)
         if late:
@@ -175,6 +184,13 @@ class Upkeep:
         if alarm and not self._alarmed:
             self._log("store.failed", what="log", why="the write-ahead log has grown beyond 512 MB")
         self._alarmed = alarm
+
+    def _look_at_clock(self) -> None:
+        """Tell once when the clock that is followed has been set so far away that it is not."""
+        jump = self._engine.clock.jump
+        if jump and not self._jumped:
+            self._log("store.clock_jump", ms=jump)
+        self._jumped = bool(jump)
 
     async def _repeat(self, slice_: Callable[[Tx], int]) -> None:
         n = 1

@@ -66,6 +66,12 @@ class FakeQueue:
     def now(self):
         return self.clock
 
+    def lived(self, number):
+        return self.clock
+
+    def before(self, span):
+        return self.clock - span
+
     def new_id(self):
         self.sequence += 1
         return make_id(self.clock, 1, self.sequence)

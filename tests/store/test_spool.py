@@ -432,9 +432,3 @@ def test_marks_are_honoured_by_recovery_too(lasting):
     lasting.execute("UPDATE delivery SET mark = 1")
     lasting.again()
     assert lasting.rows("SELECT state, prev_state FROM delivery") == [(4, 1)]
-
-
-def test_a_retry_years_away_is_drawn_near_at_start(lasting):
-    lasting.accept(deliveries=[lasting.away(due_at=lasting.spool.now() + 10**11)])
-    lasting.again()
-    assert lasting.run(lasting.spool.next_due()) <= lasting.spool.now() + 86_400_000

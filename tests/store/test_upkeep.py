@@ -5,6 +5,7 @@ import pytest
 from netsvc.mail.message import State
 from netsvc.store import upkeep
 from netsvc.store.bodies import CHUNK
+from netsvc.store.gaps import Gaps
 from netsvc.store.upkeep import Upkeep
 
 DAY = 24 * 3_600_000
@@ -14,7 +15,7 @@ DAY = 24 * 3_600_000
 def kept(house):
     """A store, its upkeep, and what was logged."""
     house.logged = []
-    house.keep = Upkeep(house.engine, house.pump, lambda event, **fields: house.logged.append((event, fields)))
+    house.keep = Upkeep(house.engine, house.pump, lambda event, **fields: house.logged.append((event, fields)), Gaps())
     return house
 
 
@@ -104,13 +105,13 @@ def test_bodies_no_row_names_are_swept_when_they_are_old(kept, monkeypatch):
     left = kept.bodies()
     assert not set(left) & set(orphans)
     assert len(left) == 3
-    assert kept.logged == [("store.swept", {"bodies": 3})]
+    assert ("store.swept", {"bodies": 3}) in kept.logged
 
 
 def test_a_round_that_fails_is_told_and_the_next_goes_on(make_house):
     house = make_house("memory")
     logged = []
-    keep = Upkeep(house.engine, house.pump, lambda event, **fields: logged.append(fields))
+    keep = Upkeep(house.engine, house.pump, lambda event, **fields: logged.append(fields), Gaps())
 
     def fault(step):
         raise OSError("gone")
@@ -125,7 +126,7 @@ def test_a_round_that_fails_is_told_and_the_next_goes_on(make_house):
 def test_a_log_that_grows_is_told_once(make_house, monkeypatch):
     house = make_house("sqlite")
     logged = []
-    keep = Upkeep(house.engine, house.pump, lambda event, **fields: logged.append(fields))
+    keep = Upkeep(house.engine, house.pump, lambda event, **fields: logged.append(fields), Gaps())
     monkeypatch.setattr("netsvc.store.sqlitefiles.WAL_ALARM", -1)
     house.run(keep.round())
     house.run(keep.round())
