@@ -1,4 +1,4 @@
-"""Which protocols and policies there are: drop-ins in ``netsvc.plugins``, then in ``twisted.plugins`` (floor 7).
+"""Which protocols, policies and agents there are: drop-ins in ``netsvc.plugins``, then ``twisted.plugins`` (floor 7).
 
 A module that cannot be imported is told of by Twisted, with its traceback, and
 named here so that a listener that needs it can say why it is not there.
@@ -16,8 +16,9 @@ from twisted.plugin import getPlugins
 
 import netsvc.plugins
 import twisted.plugins
+from netsvc.config.carriers import AGENT, NAME
 from netsvc.config.endpoint import check_endpoint
-from netsvc.interfaces import IPolicyMaker, IProtocolMaker
+from netsvc.interfaces import IDeliveryAgentMaker, IPolicyMaker, IProtocolMaker
 from netsvc.mail.escape import escape
 from netsvc.policymaker import COMMON, STAGES
 
@@ -30,15 +31,16 @@ _POLICY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 
 @dataclass(slots=True)
 class Protocols:
-    """What was found: ``makers`` and ``policies`` by name, and ``broken`` {module: why} of our own plugin package."""
+    """What was found: ``makers``, ``policies``, ``agents`` by name, ``broken`` {module: why} of our plugin package."""
 
     makers: dict[str, IProtocolMaker] = field(default_factory=dict)
     policies: dict[str, IPolicyMaker] = field(default_factory=dict)
+    agents: dict[str, IDeliveryAgentMaker] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
 
 def protocols() -> Protocols:
-    """Return the protocols and policies there are.  Of two with one name the first is taken, ours before others'."""
+    """Return what plugins there are.  Of two with one name the first is taken, ours before others'."""
     found = Protocols()
     packages: Iterable[ModuleType] = (netsvc.plugins, twisted.plugins)
     for package in packages:
@@ -54,6 +56,12 @@ def protocols() -> Protocols:
                 found.broken.setdefault(type(policy).__module__, fault)
             else:
                 found.policies.setdefault(policy.name, policy)
+        for agent in getPlugins(IDeliveryAgentMaker, package):
+            fault = agent_fault(agent)
+            if fault:
+                found.broken.setdefault(type(agent).__module__, fault)
+            else:
+                found.agents.setdefault(agent.name, agent)
     for module in pkgutil.iter_modules(netsvc.plugins.__path__):
         name = f"{netsvc.plugins.__name__}.{module.name}"
         try:
@@ -101,6 +109,23 @@ def policy_fault(policy: object) -> str:
     for attribute, kind in (("usual", bool), ("order", int), ("deadline", int)):
         if not isinstance(getattr(policy, attribute, None), kind):
             return f"{name} does not say {attribute}"
+    return ""
+
+
+def agent_fault(agent: object) -> str:
+    """Return what is wrong with a plugin that carries mail, "" when nothing is."""
+    name = getattr(agent, "name", None)
+    if not (isinstance(name, str) and NAME.match(name)):
+        return "its name is none: letters, digits, . - and _, at most 64"
+    if not callable(getattr(agent, "make", None)):
+        return f"{name} has no make(ground)"
+    try:
+        names = [setting.name for setting in getattr(agent, "settings", ())]
+    except (AttributeError, TypeError) as error:
+        return f"{name}: {_in_a_line(error)}"
+    common = {setting.name for setting in AGENT}
+    if len(set(names)) != len(names) or common & set(names):
+        return f"{name} declares a setting twice, or one called {' or '.join(sorted(common))}"
     return ""
 
 

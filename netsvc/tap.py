@@ -97,7 +97,7 @@ class Options(usage.Options, AuthOptionMixin):
         """Read and check the configuration; exits with EX_CONFIG and every complaint when it cannot be used."""
         self.protocols = protocols()
         overrides = Overrides(self["state"], self["hostname"], self["store"], self.listen, self.specs)
-        rooms = Rooms(self.protocols.makers, check_route, self.protocols.policies, object_to)
+        rooms = Rooms(self.protocols.makers, check_route, self.protocols.policies, object_to, self.protocols.agents)
         try:
             self.node = load_node(Path(self["config"]) if self["config"] else None, overrides, rooms)
             if self["check"]:

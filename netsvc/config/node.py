@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from netsvc.config.rooms import Rooms
-    from netsvc.interfaces import IPolicyMaker
+    from netsvc.interfaces import IDeliveryAgentMaker, IPolicyMaker
     from netsvc.settings import SiteSettings
 
 DEFAULT_FILE: Final = Path("/etc/netsvc/netsvc.toml")
@@ -55,7 +55,7 @@ class Overrides:
 class NodeConfig:
     """One node's configuration, checked.  ``file`` is where it came from, None for the built-in defaults.
 
-    ``policies`` are the policy plugins the node has, by name.
+    ``policies`` are the policy plugins the node has, by name, ``agents`` those that carry mail.
     """
 
     hostname: str
@@ -70,7 +70,9 @@ class NodeConfig:
     secret_key_file: Path | None = None
     log_level: str = "info"
     tls: tuple[TlsPair, ...] = ()
+    tls_ca_file: Path | None = None
     policies: Mapping[str, IPolicyMaker] = field(default_factory=dict)
+    agents: Mapping[str, IDeliveryAgentMaker] = field(default_factory=dict)
 
 
 def default_hostname() -> str:
@@ -179,6 +181,7 @@ class _Reader:
             top.complain("password_file", "is for PostgreSQL, and the store is sqlite", "leave the key out")
         secret_key = top.take("secret_key_file", values.filled, "")
         tls = self._tls()
+        ca_file = top.take("tls_ca_file", values.filled, "")
         hostname = self._option("hostname", self._over.hostname, values.domain, "")
         config = NodeConfig(
             hostname=hostname or default_hostname(),
@@ -188,12 +191,14 @@ class _Reader:
             auth=self._auth(),
             listeners=self._listeners(has_tls=tls is not None),
             tls=tls or (),
+            tls_ca_file=self._beside(ca_file) if ca_file else None,
             site=self._site(),
             file=self._file,
             password_file=self._beside(password_file) if password_file else None,
             secret_key_file=self._beside(secret_key) if secret_key else None,
             log_level=top.take("log_level", values.chosen(LEVELS), "info"),
             policies=self._rooms.policies,
+            agents=self._rooms.agents,
         )
         top.finish()
         self._complaints.check()

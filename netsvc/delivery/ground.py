@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from twisted.internet.interfaces import IReactorTime
 
     from netsvc.delivery.tlspolicy import TlsPolicies
-    from netsvc.interfaces import ICredentials, IDirectory, IRouting, ISessions, ISite, ISpool
+    from netsvc.interfaces import (
+        ICredentials,
+        IDeliveryAgentMaker,
+        IDirectory,
+        IResolver,
+        IRouting,
+        ISessions,
+        ISite,
+        ISpool,
+    )
     from netsvc.logbook import Logbook
 
 
@@ -34,3 +43,5 @@ class Ground:
     chance: Callable[[], float]
     tls: TlsPolicies | None = None
     credentials: ICredentials | None = None
+    resolver: IResolver | None = None
+    agents: Mapping[str, IDeliveryAgentMaker] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from netsvc.delivery.faults import AttemptError, bounced, deferred
 from netsvc.delivery.maildir import MaildirFile, UnfitAddressError, place
+from netsvc.delivery.maildirquota import FullError, Quota
 from netsvc.delivery.targets import parse_target
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.address import NULL, AddressError, parse_address
@@ -69,7 +70,9 @@ class MaildirAgent:
         except UnfitAddressError:
             return bounced([row], Fault.LOCAL, "5.1.3", "the address cannot name a folder")[0]
         try:
-            await self._write(MaildirFile(where), row)
+            await self._write(MaildirFile(where, Quota(*self._ground.site.current.delivery.maildir_quota)), row)
+        except FullError:
+            return deferred([row], AttemptError(Fault.LOCAL, "the mailbox is full", "4.2.2"))[0]
         except OSError as why:
             self._ground.logbook.failure("delivery.fault", None, what=f"maildir {target.prefix}", msg=row.message_id)
             status = "4.2.2" if why.errno in _FULL else "4.3.0"
@@ -82,7 +85,7 @@ class MaildirAgent:
         reader = await self._ground.spool.open_body(row.blob_id)
         try:
             piece = await reader.read()
-            head = _return_path(row.sender) + row.hdr
+            head = own_return_path(row.sender) + row.hdr
             repeated = row.attempts > 1 or row.crashes > 1
             if len(piece) >= reader.size:
                 await self._thread(_write_whole, file, head + piece, repeated)
@@ -112,7 +115,8 @@ def _write_whole(file: MaildirFile, data: bytes, repeated: bool) -> None:
         file.commit()
 
 
-def _return_path(sender: str) -> bytes:
+def own_return_path(sender: str) -> bytes:
+    """Return the field Return-Path of mail from ``sender``, "" for none."""
     try:
         return return_path(parse_address(sender, utf8=True) if sender else NULL)
     except AddressError:

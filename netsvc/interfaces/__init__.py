@@ -6,6 +6,7 @@ permanent when it has returned, and what the caller must do next.
 """
 
 from netsvc.interfaces.admin import IAudit, IDirectory, IMailStore, IQueueAdmin
+from netsvc.interfaces.agents import IAgentGround, IDeliveryAgentMaker
 from netsvc.interfaces.console import IConsole, IConsoleSession, ITerminal
 from netsvc.interfaces.doors import IDoorRules, IDoors
 from netsvc.interfaces.house import IEvents, IHouse, IProtocolMaker, ISessionEntry, ISessions
@@ -30,13 +31,14 @@ from netsvc.interfaces.policy import (
     IWitness,
 )
 from netsvc.interfaces.security import ICertificates, ICredentials, ISenders, ISubmitter, IVerifiers
-from netsvc.interfaces.spool import IDeliveryAgent, IRouting, ISite, ISpool
+from netsvc.interfaces.spool import IDeliveryAgent, IDeliveryMap, IRouting, ISite, ISpool
 from netsvc.interfaces.tls import ITlsPolicies, ITlsPolicyRows
 from netsvc.interfaces.vitals import ICheckup, ISlots, IVitals
 
 __all__ = [
     "IAccountRows",
     "IAccounts",
+    "IAgentGround",
     "IAudit",
     "IBodyReader",
     "IBodyWriter",
@@ -48,6 +50,8 @@ __all__ = [
     "ICounters",
     "ICredentials",
     "IDeliveryAgent",
+    "IDeliveryMap",
+    "IDeliveryAgentMaker",
     "IDirectory",
     "IDoorRules",
     "IDoors",

@@ -430,24 +430,23 @@ class KindTest(ServiceCase):
         service._attempts = Attempts(ground, service._came)
         return service
 
-    def test_mx_is_not_available_yet(self):
+    def test_mx_without_a_resolver_waits(self):
         self.real(row(id=1, dest_key="example.net", route="mx"))
         self.start()
         [outcome] = self.spool.outcomes
         self.assertEqual(
             (outcome.result, outcome.fault, outcome.reply),
-            (Result.DEFERRED, Fault.ROUTING, "mx routing is not available yet"),
+            (Result.DEFERRED, Fault.DNS, "there is no resolver"),
         )
         self.assertGreater(outcome.due_at, NOW)
-        self.assertEqual((self.spool.failed, self.spool.fine), ([], []))
 
-    def test_other_kinds_are_not_available_yet(self):
-        kinds = (Kind.LMTP, Kind.COMMAND, Kind.PLUGIN)
-        self.real(*[row(id=n, message_id=n, kind=kind, dest_key="x") for n, kind in enumerate(kinds)])
+    def test_commands_and_agents_that_are_not_there(self):
+        routes = {Kind.COMMAND: "command:gone", Kind.PLUGIN: "agent:gone x"}
+        self.real(*[row(id=kind, message_id=kind, kind=kind, dest_key=x, route=x) for kind, x in routes.items()])
         self.start()
         self.assertEqual(
             [o.reply for o in self.spool.outcomes],
-            [f"{kind.name.lower()} routing is not available yet" for kind in kinds],
+            ["there is no command gone", "no plugin of this node brings agent gone"],
         )
 
     def test_mailboxes(self):
