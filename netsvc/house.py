@@ -54,6 +54,7 @@ from netsvc.locks import make_locks, make_verifiers
 from netsvc.logbook import Events
 from netsvc.mailboxservice import Floors, MailboxService
 from netsvc.node import StartError
+from netsvc.outwardtls import load_authorities, make_tls_policies
 from netsvc.policy.gate import Gate
 from netsvc.resolver.resolver import Resolver
 from netsvc.secretkey import use_secret_key
@@ -163,6 +164,7 @@ async def open_house(
     and StoreError, in words fit to be shown.
     """
     make_state(config.state, logbook)
+    authorities = load_authorities(config)
     store = await open_store(
         store_url(config),
         config.state,
@@ -190,10 +192,12 @@ async def open_house(
     routing = keeping(IRouting, Router(store.site))
     doors = Doors(store.door_rules, sessions, config.hostname, logbook, reactor)
     await doors.load()
+    tls = make_tls_policies(store, resolver, authorities, logbook, reactor, undo)
     house = build(ground, hasher, sessions, routing, doors)
     delivery = DeliveryService(
         store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing,
-        credentials=keeping(ICredentials, store.credentials),
+        credentials=keeping(ICredentials, store.credentials), agents=config.agents, resolver=resolver,
+        tls=tls,
     )  # fmt: skip
     control = control_service(house, config)
 

@@ -5,7 +5,8 @@ for MX, text or bytes for TXT (longer ones are cut into strings of 255).  Instea
 ``"SERVFAIL"`` or ``"SILENT"`` (never answered).  A name without records that has names below it has no data; others do
 not exist.  PTR records are written under the address: ``{"192.0.2.1": {"PTR": ["mx.example.org"]}}``.
 
-``ZoneServer`` runs on the reactor of a test, ``ZoneProcess`` beside a service under test:
+``ZoneServer`` runs on the reactor of a test, ``ZoneProcess`` beside a service under test; ``authentic`` ones say that they
+validated what they answer:
 
     zone = ZoneProcess({"example.org": {"TXT": ["v=spf1 -all"]}})
     ... dns = ["127.0.0.1:{zone.port}"] under [site.delivery] ...
@@ -25,7 +26,7 @@ from twisted.names import common, dns, server
 from zope.interface import implementer
 
 from netsvc.interfaces import IResolver
-from netsvc.records import NameNotFoundError, NameTemporaryError
+from netsvc.records import Found, NameNotFoundError, NameTemporaryError
 
 TTL = 300
 
@@ -109,11 +110,14 @@ class _Zone(common.ResolverBase):
 
 
 class _Factory(server.DNSServerFactory):
+    authentic = False
+
     def gotResolverResponse(self, response, protocol, message, address):
         answers, authority, code = response
         reply = self._responseFromMessage(
             message=message, rCode=code or dns.OK, answers=answers, authority=authority, additional=[]
         )
+        reply.authenticData = int(self.authentic)
         reply.maxSize = 512 if address is not None else 0  # by UDP: cut and marked, so that TCP is tried
         self.sendReply(protocol, reply, address)
 
@@ -124,11 +128,12 @@ class _Factory(server.DNSServerFactory):
 class ZoneServer:
     """A name server on the reactor.  ``at`` is ``127.0.0.1:port``; ``asked`` the questions; ``records`` may change."""
 
-    def __init__(self, records, *, ttl=TTL, reactor=None):
+    def __init__(self, records, *, ttl=TTL, reactor=None, authentic=False):
         if reactor is None:
             from twisted.internet import reactor
         self.zone = _Zone(records, ttl)
         self.factory = _Factory(clients=[self.zone])
+        self.factory.authentic = authentic
         for _ in range(20):  # the port must be free for both
             self._udp = reactor.listenUDP(0, dns.DNSDatagramProtocol(self.factory), interface="127.0.0.1")
             self.port = self._udp.getHost().port
@@ -159,11 +164,11 @@ class ZoneServer:
 class ZoneProcess:
     """The same in a process of its own.  ``at`` is ``127.0.0.1:port``."""
 
-    def __init__(self, records, *, ttl=TTL):
+    def __init__(self, records, *, ttl=TTL, authentic=False):
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.zones"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._say({"records": records, "ttl": ttl})
+        self._say({"records": records, "ttl": ttl, "authentic": authentic})
         self.port = int(self._process.stdout.readline())
         self.at = f"127.0.0.1:{self.port}"
 
@@ -184,10 +189,14 @@ class ZoneProcess:
 
 @implementer(IResolver)
 class FakeResolver:
-    """IResolver over the same data, each answer there at once; ``hold`` leaves questions waiting in ``waiting``."""
+    """IResolver over the same data, each answer there at once; ``hold`` leaves questions waiting in ``waiting``.
 
-    def __init__(self, records=()):
+    ``validated``: whether ``look`` says so of answers, True, False or the names of which it does.
+    """
+
+    def __init__(self, records=(), *, validated=False):
         self.records = normal(dict(records))
+        self.validated = validated
         self.asked = []
         self.hold = False
         self.waiting = []
@@ -244,6 +253,16 @@ class FakeResolver:
     def tlsa(self, name):
         return self._values("TLSA", name)
 
+    def look(self, kind, name):
+        chain, at = [], _name(name)
+        while isinstance(self.records.get(at), dict) and "CNAME" in self.records[at] and len(chain) < 9:
+            at = _name(self.records[at]["CNAME"][0])
+            chain.append(at)
+        validated = self.validated if isinstance(self.validated, bool) else _name(name) in self.validated
+        return self._values(kind.upper(), name).addCallback(
+            lambda values: Found(tuple(values), validated, tuple(chain))
+        )
+
     def status(self):
         return {"servers": [], "lookups": len(self.asked)}
 
@@ -267,7 +286,9 @@ def _main():
         def lineReceived(self, line):
             words = json.loads(line)
             if self.served is None:
-                Orders.served = ZoneServer(words["records"], ttl=words["ttl"], reactor=reactor)
+                Orders.served = ZoneServer(
+                    words["records"], ttl=words["ttl"], reactor=reactor, authentic=words["authentic"]
+                )
                 self.sendLine(b"%d" % self.served.port)
             else:
                 self.served.zone.records = normal(words["records"])

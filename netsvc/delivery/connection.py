@@ -7,23 +7,25 @@ while, and takes leave.  Every job it took ends with one outcome a recipient.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 
-from netsvc.delivery.faults import AttemptError, bounced, deferred, released
+from netsvc.delivery.faults import AttemptError, UndeliverableError, bounced, deferred, released, undeliverable
 from netsvc.delivery.offers import offered
 from netsvc.delivery.transcript import Transcript
 from netsvc.mail.message import Result
 from netsvc.mail.outcome import Fault, Outcome
-from netsvc.smtp.clientevents import MAIL_FROM, RCPT_TO, Completed, Ended, Ready, SendContent, Verdict
+from netsvc.smtp.clientevents import MAIL_FROM, RCPT_TO, Completed, SendContent, Verdict
 from netsvc.smtp.offering import most_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
+    from netsvc.delivery.approach import Approach
     from netsvc.delivery.peers import Job, Peer
+    from netsvc.delivery.targets import Target
     from netsvc.delivery.wire import Wire
     from netsvc.interfaces import IBodyReader, ISessionEntry, ISessions, ISpool
     from netsvc.logbook import Logbook
@@ -38,13 +40,13 @@ _STOPPING = "the service is stopping"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every connection needs; ``open`` gives a wire to a target's host, or raises AttemptError."""
+    """What every connection needs; ``approach`` is the way to a target's hosts."""
 
     spool: ISpool
     sessions: ISessions
     logbook: Logbook
     now: Callable[[], float]
-    open: Callable[[Peer, Transcript], Coroutine[Deferred[Any], Any, Wire]]
+    approach: Callable[[Target, Transcript], Approach]
 
 
 class Connection:
@@ -57,6 +59,7 @@ class Connection:
         self._wire: Wire | None = None
         self._entry: ISessionEntry | None = None
         self._resume: Deferred[Job | None] | None = None
+        self._approach: Approach | None = None
         self._opening: Deferred[Wire] | None = None
         self._address = ""
         self._messages = 0
@@ -149,42 +152,64 @@ class Connection:
     # opening
 
     async def _open(self, record: Transcript) -> Wire:
-        """Return a wire whose peer has greeted us.  Raises AttemptError of the destination's kind."""
-        around = self._around
-        self._opening = Deferred.fromCoroutine(around.open(self.peer, record))
-        try:
-            wire = self._wire = await self._opening
-        except (CancelledError, ConnectingCancelledError):
-            raise AttemptError(Fault.LOST, _STOPPING) from None
+        """Return a wire whose peer is ready for a transaction.  Raises AttemptError of the destination's kind."""
+        approach = self._approach = self._around.approach(self.peer.target, record)
+        while True:
+            self._opening = Deferred.fromCoroutine(approach.next())
+            try:
+                wire = self._wire = await self._opening
+            except (CancelledError, ConnectingCancelledError):
+                raise AttemptError(Fault.LOST, _STOPPING) from None
+            self._enter(wire, approach, record)
+            try:
+                await approach.greet(wire)
+            except AttemptError as why:
+                if self._stopping or self._kicked:
+                    raise
+                self._wire = None
+                self._end_entry(why.words)
+                approach.failed(why)
+                continue
+            assert self._entry is not None
+            self._entry.helo = wire.session.peer_name
+            record.take(wire.session.dialogue)
+            self.peer.opened(self)
+            return wire
+
+    def _enter(self, wire: Wire, approach: Approach, record: Transcript) -> None:
+        """List the session that begins."""
         self._address = str(getattr(wire.transport.getPeer(), "host", ""))
-        self._entry = entry = around.sessions.open("smtp-out", self._address, domain=self.peer.target.key)
-        entry.kick, entry.transaction, entry.port = self.kick, self._transaction_facts, self.peer.target.port
+        self._entry = entry = self._around.sessions.open("smtp-out", self._address, domain=self.peer.target.key)
+        entry.kick, entry.transaction, entry.port = self.kick, self._transaction_facts, approach.host.port
         entry.state = "greeting"
         record.entry, wire.record = entry, record
         entry.keep_lines((("-", f"connected to [{self._address}]:{entry.port} for {self.peer.target.key}"),))
-        try:
-            event = await wire.event()
-        except AttemptError as why:
-            record.take(wire.session.dialogue)
-            raise AttemptError(Fault.CONNECT_FAILED, why.words, why.status) from why
-        record.take(wire.session.dialogue)
-        if isinstance(event, Ended):
-            wire.close()
-            raise AttemptError(Fault.CONNECT_FAILED, "the peer refused the session", "4.4.0", event.reply)
-        assert isinstance(event, Ready)
-        entry.helo = wire.session.peer_name
-        self.peer.opened(self)
-        return wire
+
+    def _end_entry(self, why: str) -> None:
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            entry.why = why
+            entry.close()
+
+    @property
+    def _host(self) -> str:
+        """The name of the host we speak with, or last tried to."""
+        return self.peer.target.host if self._approach is None else self._approach.host.name
 
     @property
     def _where(self) -> str:
-        return f"{self.peer.target.host} ({self._address})"
+        return f"{self._host} ({self._address})"
 
     def _refused(self, job: Job, why: AttemptError, record: Transcript) -> None:
         """End a job whose destination could not be reached or does not want us."""
         self._job = None
         if why.reply is None:
             record.note(why.words)
+        if isinstance(why, UndeliverableError) and not self._stopping:
+            for each in (job, *self.peer.take_waiting()):
+                each.end(undeliverable(each.rows, why, bytes(record)))
+            self._leave()
+            return
         waits = not self._stopping and self.peer.failed(job)
         self._leave()
         if not waits:
@@ -218,7 +243,7 @@ class Connection:
             self.peer.carried()
 
     def _deferred(self, job: Job, why: AttemptError, record: Transcript) -> list[Outcome]:
-        host, address = self.peer.target.host, self._address
+        host, address = self._host, self._address
         return deferred(job.rows, why, host=host, addr=address, ms=record.ms, transcript=bytes(record))
 
     async def _transaction(self, wire: Wire, job: Job, record: Transcript) -> list[Outcome]:
@@ -273,7 +298,7 @@ class Connection:
             wire.end_stream()
 
     def _outcomes(self, job: Job, verdicts: tuple[Verdict, ...], record: Transcript) -> list[Outcome]:
-        host, address = self.peer.target.host, self._address
+        host, address = self._host, self._address
         self._stale = all(v.stage == MAIL_FROM and v.reply.code == 421 for v in verdicts)
         ms, transcript = record.ms, bytes(record)
         assert self._wire is not None
@@ -337,9 +362,7 @@ class Connection:
 
     def _leave(self) -> None:
         """Take no more jobs."""
-        if self._entry is not None:
-            self._entry.why = "" if self._wire is None else self._wire.why
-            self._entry.close()
+        self._end_entry("" if self._wire is None else self._wire.why)
         self.peer.left(self)
 
 

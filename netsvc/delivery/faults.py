@@ -32,6 +32,25 @@ class AttemptError(Exception):
         self.reply = reply
 
 
+class UndeliverableError(AttemptError):
+    """There is no way there, nor will there be one: the mail is returned.
+
+    ``status`` is 5.x.x; ``code`` is 556 for a domain that takes no mail (RFC 7505), else 0.
+    """
+
+    def __init__(self, fault: Fault, words: str, status: str, code: int = 0) -> None:
+        super().__init__(fault, words, status)
+        self.code = code
+
+
+def undeliverable(rows: Iterable[Leased], why: UndeliverableError, transcript: bytes = b"") -> list[Outcome]:
+    """Return one BOUNCED outcome a row: there is no way there."""
+    return [
+        Outcome(row.id, Result.BOUNCED, why.fault, why.code, why.status, why.words, transcript=transcript)
+        for row in rows
+    ]
+
+
 def deferred(
     rows: Iterable[Leased], why: AttemptError, *, host: str = "", addr: str = "", ms: int = 0, transcript: bytes = b""
 ) -> list[Outcome]:

@@ -139,10 +139,14 @@ class Peer:
         self.open.discard(connection)
         self.balance()
 
+    def take_waiting(self) -> list[Job]:
+        """Return everything that waits; it waits no more."""
+        waiting, self.jobs = self.jobs, deque()
+        return list(waiting)
+
     def give_back(self) -> None:
         """Release everything that waits."""
-        waiting, self.jobs = self.jobs, deque()
-        for job in waiting:
+        for job in self.take_waiting():
             job.end(released(job.rows))
 
     @property

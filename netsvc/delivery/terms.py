@@ -49,7 +49,8 @@ class Host:
     """One host that takes the destination's mail.
 
     ``name`` is lower case without a trailing dot, or an address' text; ``addresses`` in the order in which they are
-    tried; ``validated``: the DNS answers that led here were (RFC 4035 AD bit from a resolver that is trusted).
+    tried; ``validated``: the DNS answers that led here were (RFC 4035 AD bit from a resolver that is trusted);
+    ``alias_of``: the name behind ``name``, where that is an alias.
     """
 
     name: str
@@ -57,3 +58,4 @@ class Host:
     port: int = 25
     preference: int = 0
     validated: bool = False
+    alias_of: str = ""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from netsvc.mail.envelope import Envelope, SessionFacts
-    from netsvc.records import Row, Verdict
+    from netsvc.records import Found, Row, Verdict
 
 
 class IPolicy(Interface):
@@ -179,6 +179,13 @@ class IResolver(Interface):
 
     def tlsa(name: str) -> Deferred[list[tuple[int, int, int, bytes]]]:
         """-> Deferred[list[(usage, selector, matching type, data)]] (RFC 6698 2.1)."""
+
+    def look(kind: str, name: str) -> Deferred[Found]:
+        """Look up ``kind`` (a aaaa mx txt tlsa) of ``name`` for mail that goes out -> Deferred[records.Found].
+
+        As the others, and it tells whether the answer was validated; it has room that questions for mail that comes in
+        never take.
+        """
 
     def status() -> Row:
         """-> a dns/1 row: the servers and the counts."""

@@ -72,6 +72,11 @@ def address_of(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def is_loopback(server: Server) -> bool:
+    """Say whether a server is on this host."""
+    return ipaddress.ip_address(server.host).is_loopback
+
+
 def server_of(text: str) -> Server:
     """Read ``address``, ``address:port`` or ``[address]:port``.  Raises ValueError with a sentence for the operator."""
     host, port = text, str(DNS_PORT)

@@ -2,7 +2,7 @@
 
 What it promises: an answer or NameNotFoundError or NameTemporaryError within
 DEADLINE seconds; equal questions at the same time are asked once; no more than
-MAX_AT_ONCE sockets.  What it trusts: the name servers it is told of, for the
+MAX_AT_ONCE sockets, and OUT_AT_ONCE for mail that goes out.  What it trusts: the name servers it is told of, for the
 truth of their answers.  What it does not: the answers' size, form and text.
 """
 
@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from zope.interface import implementer
 
 from netsvc.interfaces import IResolver
-from netsvc.records import NameNotFoundError, NameTemporaryError
+from netsvc.records import Found, NameNotFoundError, NameTemporaryError
 from netsvc.resolver import packets
 from netsvc.resolver.cache import FAILURE, LONGEST, LONGEST_ABSENCE, UNTOLD_ABSENCE, Answer, Cache
 from netsvc.resolver.exchange import Exchange, NoAnswerError
-from netsvc.resolver.names import Server, reverse_name, server_of, servers_of_host, wire_name
+from netsvc.resolver.names import Server, is_loopback, reverse_name, server_of, servers_of_host, wire_name
+from netsvc.resolver.slots import Slots
 from netsvc.resolver.standing import Standing
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ MAX_AT_ONCE = 64
 """Questions that have a socket at the same time."""
 MAX_FLIGHTS = 2000
 """Names being looked up, those that wait for a socket too; more are refused."""
+OUT_AT_ONCE = 64
+OUT_FLIGHTS = 4000
+"""As many more for mail that goes out."""
 RESOLV_CONF = Path("/etc/resolv.conf")
 HOST_LOOK = 60.0
 """Seconds between two looks at RESOLV_CONF, where the site names no servers."""
@@ -95,9 +99,10 @@ class Resolver:
         self._exchange = exchange or Exchange(reactor)
         self._flights: dict[Key, list[Deferred[Answer]]] = {}
         self._looking: dict[Key, Deferred[Answer]] = {}
-        self._sockets = DeferredSemaphore(MAX_AT_ONCE)
+        self._slots = Slots(MAX_AT_ONCE, OUT_AT_ONCE)
         self._lame: dict[Server, float] = {}
         self.standing = Standing(reactor, logbook)
+        self._dnssec = False
         self._look_at: float | None = None  # when the host's servers are to be read again; None: the site names ours
 
     def obey(self, site: ISite) -> None:
@@ -107,6 +112,7 @@ class Resolver:
 
     def _take(self, settings: SiteSettings) -> None:
         servers = tuple(server_of(text) for text in settings.delivery.dns)
+        self._dnssec = settings.delivery.dnssec
         self._look_at = None if servers else self._reactor.seconds() + HOST_LOOK
         self._use(servers or host_servers())
 
@@ -156,8 +162,24 @@ class Resolver:
         return self._values("mx", name)
 
     def tlsa(self, name: str) -> Deferred[list[tuple[int, int, int, bytes]]]:
-        """-> Deferred[list[(usage, selector, matching type, data)]] (RFC 6698 2.1); ``ask`` says if it is authentic."""
+        """See IResolver."""
         return self._values("tlsa", name)
+
+    def look(self, kind: str, name: str) -> Deferred[Found]:
+        """See IResolver."""
+        asked = self.ask(kind, name, out=True)
+        answer = getattr(asked, "result", None) if asked.called else None
+        if isinstance(answer, Answer):
+            return succeed(self._found(answer))
+        return asked.addCallback(self._found)
+
+    def _found(self, answer: Answer) -> Found:
+        return Found(answer.values, answer.authentic and self.trusted, answer.chain)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the servers are believed that they validated: nobody stands between us and this host's own."""
+        return self._dnssec or all(is_loopback(server) for server in self.servers)
 
     def _values(self, kind: str, name: str) -> Deferred[list[Any]]:
         asked = self.ask(kind, name)
@@ -166,10 +188,10 @@ class Resolver:
             return succeed(list(answer.values))
         return asked.addCallback(lambda answer: list(answer.values))
 
-    def ask(self, kind: str, name: str) -> Deferred[Answer]:
+    def ask(self, kind: str, name: str, *, out: bool = False) -> Deferred[Answer]:
         """Look up ``kind`` (of packets.KINDS) of ``name`` -> Deferred[Answer] that has values; it fails as IResolver's.
 
-        Cancelling it leaves others that wait for the same alone.
+        ``out``: for mail that goes out.  Cancelling it leaves others that wait for the same alone.
         """
         self.counts.lookups += 1
         wire = wire_name(name)
@@ -184,7 +206,9 @@ class Resolver:
         waiting = self._flights.get(key)
         if waiting is not None:
             self.counts.joined += 1
-        elif len(self._flights) >= MAX_FLIGHTS:
+            if out:
+                self._slots.promote(key)
+        elif len(self._flights) >= MAX_FLIGHTS + (OUT_FLIGHTS if out else 0):
             self.counts.failures += 1
             return fail(NameTemporaryError("too many names are being looked up"))
         else:
@@ -192,7 +216,7 @@ class Resolver:
         asked: Deferred[Answer] = Deferred(waiting.remove)
         waiting.append(asked)
         if key not in self._looking:
-            self._depart(key)
+            self._depart(key, out=out)
         return asked
 
     def _told(self, answer: Answer) -> Deferred[Answer]:
@@ -210,20 +234,20 @@ class Resolver:
 
     # One lookup for all that ask the same.
 
-    def _depart(self, key: Key) -> None:
+    def _depart(self, key: Key, *, out: bool) -> None:
         self._look_at_host()
-        looking = Deferred.fromCoroutine(self._sockets_for(key))
+        looking = Deferred.fromCoroutine(self._sockets_for(key, out=out))
         self._looking[key] = looking
         looking.addTimeout(DEADLINE, self._reactor)
         looking.addErrback(self._gave_up)
         looking.addCallback(self._arrived, key)
 
-    async def _sockets_for(self, key: Key) -> Answer:
-        await self._sockets.acquire()
+    async def _sockets_for(self, key: Key, *, out: bool) -> Answer:
+        reserved = await self._slots.acquire(key, out=out)
         try:
             return await self._look(key)
         finally:
-            self._sockets.release()
+            self._slots.release(reserved=reserved)
 
     def _gave_up(self, failure: Failure) -> Answer:
         """Return what is told of a lookup that ended without an answer."""

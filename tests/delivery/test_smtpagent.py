@@ -13,6 +13,7 @@ from netsvc.settings import DeliverySettings
 from tests.delivery.fakes import CONTENT, FakeQueue, Network, ground
 from tests.delivery.rows import row
 from tests.fakes import FakeSite
+from tests.zones import FakeResolver
 
 KEY = "[127.0.0.1]:2526"
 HOP = Hop(Kind.SMTP, KEY, "example.net", KEY)
@@ -265,7 +266,8 @@ class TransactionTest(AgentCase):
             (">", "EHLO mx1.example.org"),
             ("<", "250 peer.example / PIPELINING / 8BITMIME"),
         )
-        assert entry.lines[4][1].startswith("MAIL FROM:")
+        assert entry.lines[4] == ("-", "going on in clear")
+        assert entry.lines[5][1].startswith("MAIL FROM:")
         sender, recipients, octets = entry.transaction()
         assert (len(recipients), octets > 0) == (1, True)
         far.take()
@@ -559,50 +561,41 @@ class NamesTest(AgentCase):
         super().setUp()
         self.hop = Hop(Kind.SMTP, "[relay.example.net]:25", "example.net", "x")
 
-    def test_addresses_are_tried_in_order(self):
-        self.net.nameResolver = Resolver("192.0.2.1", "2001:db8::1")
+    def know(self, **records):
+        """Have the DNS say this of the relay."""
+        resolver = FakeResolver({"relay.example.net": records} if records else {})
+        self.agent = SmtpAgent(ground(self.spool, self.net, resolver=resolver))
+        return resolver
+
+    def test_addresses_are_tried_by_turns(self):
+        self.know(A=["192.0.2.1", "192.0.2.2"], AAAA=["2001:db8::1"])
         d = self.attempt(hop=self.hop)
-        self.assertEqual(self.net.refuse(error.ConnectionRefusedError())[0], "192.0.2.1")
-        self.assertEqual(self.net.tcpClients[1][0], "2001:db8::1")
+        self.assertEqual(self.net.refuse(error.ConnectionRefusedError())[0], "2001:db8::1")
+        self.assertEqual(self.net.tcpClients[1][0], "192.0.2.1")
         self.net.accept().greet()
         self.assertFalse(d.called)
+        self.assertEqual(len(self.net.tcpClients), 2)
 
     def test_no_address(self):
-        self.net.nameResolver = Resolver()
+        self.know()
         outcome = self.only(self.attempt(hop=self.hop))
-        self.assertEqual((outcome.fault, outcome.status), (Fault.DNS, "4.4.4"))
+        self.assertEqual((outcome.result, outcome.fault, outcome.status), (Result.DEFERRED, Fault.DNS, "4.4.4"))
 
     def test_no_answer(self):
-        self.net.nameResolver = Resolver(silent=True)
+        self.know(A=["192.0.2.1"]).records["relay.example.net"] = "SERVFAIL"
         d = self.attempt(hop=self.hop)
-        self.net.advance(31)
         self.assertEqual((self.only(d).fault, self.only(d).status), (Fault.DNS, "4.4.3"))
-        self.net.nameResolver.receiver.resolutionComplete()
 
     def test_stop_while_a_name_is_looked_up(self):
-        self.net.nameResolver = Resolver(silent=True)
+        self.know(A=["192.0.2.1"]).hold = True
         d = self.attempt(hop=self.hop)
         self.successResultOf(self.agent.stop())
         self.assertIs(self.only(d).result, Result.RELEASED)
 
-
-class Resolver:
-    def __init__(self, *addresses, silent=False):
-        self.addresses = addresses
-        self.silent = silent
-
-    def resolveHostName(self, receiver, name):
-        from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-
-        self.receiver = receiver
-        receiver.resolutionBegan(None)
-        if self.silent:
-            return
-        receiver.addressResolved(UNIXAddress(b"/odd"))
-        for address in self.addresses:
-            kind = IPv6Address if ":" in address else IPv4Address
-            receiver.addressResolved(kind("TCP", address, 0))
-        receiver.resolutionComplete()
+    def test_what_this_host_knows_by_itself(self):
+        d = self.attempt(hop=Hop(Kind.SMTP, "[localhost]:25", "example.net", "x"))
+        self.assertEqual(self.net.tcpClients[0][0], "127.0.0.1")
+        self.assertFalse(d.called)
 
 
 class MistakeTest(AgentCase):

@@ -1,0 +1,151 @@
+"""The way to a destination: host after host, address after address, until one is ready (RFC 5321 5.1).
+
+A connection asks for the ``next`` wire and says whether what came then ``failed``;
+what is left is tried, and in the end the error that tells most is raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from netsvc.delivery.faults import AttemptError
+from netsvc.delivery.greeting import BrokenTlsError
+from netsvc.delivery.terms import Host, TlsLevel, TlsTerms
+from netsvc.mail.outcome import Fault
+from netsvc.records import CredentialError
+
+if TYPE_CHECKING:
+    from netsvc.delivery.dialing import Dialer
+    from netsvc.delivery.greeting import Greeter
+    from netsvc.delivery.ground import Ground
+    from netsvc.delivery.hosts import Hosts
+    from netsvc.delivery.targets import Target
+    from netsvc.delivery.terms import Credential
+    from netsvc.delivery.transcript import Transcript
+    from netsvc.delivery.wire import Wire
+    from netsvc.settings import SiteSettings
+
+PATIENCE = 300.0
+"""Seconds after which no more hosts are tried at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What every approach stands on."""
+
+    ground: Ground
+    hosts: Hosts
+    dialer: Dialer
+    greeter: Greeter
+
+
+class Approach:
+    """One try to reach ``target``.  ``host``, ``terms`` and ``address`` are of the wire that ``next`` gave last."""
+
+    __slots__ = (
+        "_begun",
+        "_credential",
+        "_left",
+        "_record",
+        "_target",
+        "_tried",
+        "_ways",
+        "_why",
+        "address",
+        "host",
+        "terms",
+    )
+
+    def __init__(self, ways: Ways, target: Target, record: Transcript) -> None:
+        self._ways = ways
+        self._target = target
+        self._record = record
+        self._left: list[tuple[Host, TlsTerms]] | None = None
+        self._tried: set[str] = set()
+        self._why: AttemptError | None = None
+        self._credential: Credential | None = None
+        self._begun = ways.ground.now()
+        self.host = Host(target.host or target.domain, (), target.port)
+        self.terms = TlsTerms()
+        self.address = ""
+
+    async def next(self) -> Wire:
+        """Return a wire to the next address that answers.  Raises AttemptError when there is none left."""
+        if self._left is None:
+            self._left = await self._hosts()
+            self._credential = await self._login()
+        while self._left:
+            host, terms = self._left[0]
+            addresses = [address for address in host.addresses if address not in self._tried]
+            if not addresses or self._is_late():
+                self._left.pop(0)
+                continue
+            self.host, self.terms = host, terms
+            if self._target.by_mx:
+                self._record.note(f"trying {host.name} (preference {host.preference})")
+            race = self._ways.dialer.dial(addresses, host.port, self._record)
+            try:
+                wire = await race.won
+            except AttemptError as why:
+                self._note(why)
+                continue
+            finally:
+                self._tried.update(race.tried)
+            self.address = race.tried[-1]
+            return wire
+        raise self._why or AttemptError(Fault.DNS, f"{self.host.name} has no address", "4.4.4")
+
+    async def _hosts(self) -> list[tuple[Host, TlsTerms]]:
+        """Return the hosts with what TLS must be like there, those that failed lately behind the others."""
+        target, tls = self._target, self._ways.ground.tls
+        hosts = await self._ways.hosts.hosts(target)
+        if len(hosts) > 1:
+            lately = self._ways.dialer.troubles.lately
+            hosts.sort(key=lambda host: all(lately(address, host.port) for address in host.addresses))
+        if tls is None:
+            return [(host, TlsTerms()) for host in hosts]
+        return await tls.hosts(target.domain, hosts, target.key)
+
+    def _is_late(self) -> bool:
+        return bool(self._tried) and self._ways.ground.now() > self._begun + PATIENCE
+
+    async def _login(self) -> Credential | None:
+        """Return what we log in with, where the site names it.  Raises AttemptError where it has none of that name."""
+        ground, target = self._ways.ground, self._target
+        settings: SiteSettings = ground.site.current
+        name = settings.destination(target.key, target.domain).credential
+        if not name:
+            return None
+        try:
+            credential: Credential | None = await ground.credentials.get(name) if ground.credentials else None
+        except CredentialError as why:
+            raise AttemptError(Fault.LOCAL, f"the credential {name} cannot be had: {why}", "4.7.0") from None
+        if credential is None:
+            raise AttemptError(Fault.LOCAL, f"there is no credential {name}", "4.7.0")
+        return credential
+
+    async def greet(self, wire: Wire) -> None:
+        """Bring the session on ``wire`` to where a transaction may begin.  Raises AttemptError: call ``failed``."""
+        await self._ways.greeter.greet(wire, self.host, self.terms, self._credential, self._record)
+        self._ways.dialer.troubles.worked(self.address, self.host.port)
+
+    def failed(self, why: AttemptError) -> None:
+        """Note that the wire came to nothing before a transaction: another address is tried, or another host.
+
+        TLS that breaks where it is only taken as it comes is left out once, at the same address (RFC 7435 3).
+        """
+        self._note(why)
+        if isinstance(why, BrokenTlsError):
+            self._record.note(f"{why.words}; trying again in clear")
+            self._tried.discard(self.address)
+            host = replace(self.host, addresses=(self.address,))
+            assert self._left is not None
+            self._left.insert(0, (host, replace(self.terms, level=TlsLevel.NONE)))
+            return
+        self._ways.dialer.troubles.failed(self.address, self.host.port)
+
+    def _note(self, why: AttemptError) -> None:
+        """Keep the error that tells most: what a peer says is more than that none answers."""
+        if self._why is None or why.reply is not None or self._why.reply is None:
+            self._why = why
