@@ -45,8 +45,8 @@ class DeliverySettings:
     """How mail for elsewhere is tried.  ``retry``: waits after the 1st, 2nd … failure, the last one repeated.
 
     ``tls``: what is asked of destinations of which nothing else is said, one of TLS_LEVELS; ``mta_sts`` and
-    ``dane``: whether what they publish is obeyed.  ``retry_classes``: waits by the kind of failure, of RETRY_CLASSES,
-    instead of ``retry``.  ``messages`` on one connection.  ``dns``: name servers, ``dnssec``: whether they are believed
+    ``dane``: whether what they publish is obeyed; ``mta_sts_port`` of the hosts that policies are fetched from.
+    ``retry_classes``: waits by the kind of failure, of RETRY_CLASSES, instead of ``retry``.  ``messages`` on one connection.  ``dns``: name servers, ``dnssec``: whether they are believed
     that they validated though they are not on this host; ``mx_port`` of the hosts MX records name, ``mx_allow_networks``
     of which they may be though they are nobody's on the Internet.  ``maildir_quota``: (octets, messages) of a Maildir
     that says none itself, 0 for any.
@@ -71,6 +71,7 @@ class DeliverySettings:
     mx_allow_networks: tuple[str, ...] = ()
     tls: str = "opportunistic"
     mta_sts: bool = True
+    mta_sts_port: int = 443
     dane: bool = True
     dnssec: bool = False
     maildir_quota: tuple[int, int] = (0, 0)

@@ -81,6 +81,7 @@ class _SiteReader:
             mx_allow_networks=reader.take("mx_allow_networks", values.listed(values.network), usual.mx_allow_networks),
             tls=reader.take("tls", values.chosen(TLS_LEVELS), usual.tls),
             mta_sts=reader.take("mta_sts", values.flag, usual.mta_sts),
+            mta_sts_port=reader.take("mta_sts_port", values.port, usual.mta_sts_port),
             dane=reader.take("dane", values.flag, usual.dane),
             dnssec=reader.take("dnssec", values.flag, usual.dnssec),
             maildir_quota=reader.take("maildir_quota", quota, usual.maildir_quota),

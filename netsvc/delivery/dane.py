@@ -16,8 +16,6 @@ from netsvc.mail.outcome import Fault
 from netsvc.records import NameNotFoundError, NameTemporaryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from netsvc.interfaces import IResolver
     from netsvc.records import Found
 
@@ -39,7 +37,7 @@ class Dane:
         """
         if not host.validated:
             return None
-        for base in await self._bases(host):
+        for base in dict.fromkeys((host.alias_of or host.name, host.name)):  # RFC 7672 2.2.2
             found = await self._look(base, host)
             if found is None or not found.validated:
                 continue
@@ -49,18 +47,6 @@ class Dane:
             names = tuple(dict.fromkeys(name for name in (base, host.name, domain.lower()) if name))
             return TlsTerms(TlsLevel.VERIFY, names, records, SOURCE)
         return None
-
-    async def _bases(self, host: Host) -> Sequence[str]:
-        """Return the names the records may be under: what the host's name is an alias of, then the name itself."""
-        for kind in ("a", "aaaa"):
-            try:
-                found = await self._resolver.look(kind, host.name)
-            except (NameNotFoundError, NameTemporaryError):
-                continue
-            if found.chain and found.validated:
-                return (found.chain[-1], host.name)
-            break
-        return (host.name,)
 
     async def _look(self, base: str, host: Host) -> Found | None:
         """Return the answer for one name, None where there are no records."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netsvc.delivery.dane import Dane
     from netsvc.delivery.mtasts import MtaSts
     from netsvc.delivery.stspolicy import StsPolicy
+    from netsvc.delivery.tlscontext import Authorities
     from netsvc.interfaces import ISite
     from netsvc.logbook import Logbook
     from netsvc.records import Row
@@ -41,13 +42,20 @@ Chosen = list[tuple[Host, TlsTerms]]
 class TlsPolicies:
     """Says what TLS must be like with a destination's hosts.
 
-    ``sts`` and ``dane`` None: what is published is not asked for.
+    ``sts`` and ``dane`` None: what is published is not asked for.  ``authorities`` are those that peers' certificates
+    are judged by, None: this host's.
     """
 
     def __init__(
-        self, site: ISite, sts: MtaSts | None = None, dane: Dane | None = None, logbook: Logbook | None = None
+        self,
+        site: ISite,
+        sts: MtaSts | None = None,
+        dane: Dane | None = None,
+        logbook: Logbook | None = None,
+        authorities: Authorities | None = None,
     ) -> None:
         """Obey ``site``."""
+        self.authorities = authorities
         self._site = site
         self._sts = sts
         self._dane = dane
