@@ -80,7 +80,7 @@ def to_toml(settings: SiteSettings) -> str:
     lines += _table("delivery", _changed(settings.delivery, DeliverySettings()), bare=True)
     for key in sorted(settings.destinations):
         rows = _changed(settings.destinations[key], DestinationSettings())
-        lines += _table(f"destinations.{quoted(key)}", rows, bare=True)
+        lines += _table(f"destinations.{quoted(key)}", rows, bare=True) or ["", f"[site.destinations.{quoted(key)}]"]
     for kind in _DECLARED:
         for name, said in sorted(getattr(settings, kind).items()):
             rows = {key: _value(value, duration=False) for key, value in said.items()}
