@@ -6,18 +6,16 @@ while, and takes leave.  Every job it took ends with one outcome a recipient.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 
-from netsvc.delivery.faults import AttemptError, UndeliverableError, bounced, deferred, released, undeliverable
-from netsvc.delivery.offers import offered
+from netsvc.delivery.carrying import Carrier
+from netsvc.delivery.faults import AttemptError, UndeliverableError, deferred, released, undeliverable
 from netsvc.delivery.transcript import Transcript
-from netsvc.mail.message import Result
-from netsvc.mail.outcome import Fault, Outcome
-from netsvc.smtp.clientevents import MAIL_FROM, RCPT_TO, Completed, SendContent, Verdict
+from netsvc.mail.outcome import Fault
 from netsvc.smtp.offering import most_messages
 
 if TYPE_CHECKING:
@@ -27,8 +25,10 @@ if TYPE_CHECKING:
     from netsvc.delivery.peers import Job, Peer
     from netsvc.delivery.targets import Target
     from netsvc.delivery.wire import Wire
-    from netsvc.interfaces import IBodyReader, ISessionEntry, ISessions, ISpool
+    from netsvc.interfaces import ISessionEntry, ISessions, ISpool
     from netsvc.logbook import Logbook
+    from netsvc.mail.message import Leased
+    from netsvc.mail.outcome import Outcome
 
 IDLE = 10
 """Seconds a connection waits for another message."""
@@ -63,7 +63,7 @@ class Connection:
         self._opening: Deferred[Wire] | None = None
         self._address = ""
         self._messages = 0
-        self._stale = False
+        self._carrier: Carrier | None = None
         self._stopping = False
         self._kicked = False
         self.ended: Deferred[None] = Deferred()
@@ -171,7 +171,8 @@ class Connection:
                 approach.failed(why)
                 continue
             assert self._entry is not None
-            self._entry.helo = wire.session.peer_name
+            self._entry.helo, self._entry.tls = wire.session.peer_name, wire.tls
+            self._carrier = Carrier(wire, self._around.spool, self._host, self._address)
             record.take(wire.session.dialogue)
             self.peer.opened(self)
             return wire
@@ -213,109 +214,39 @@ class Connection:
         waits = not self._stopping and self.peer.failed(job)
         self._leave()
         if not waits:
-            job.end(released(job.rows) if self._stopping else self._deferred(job, why, record))
+            job.end(released(job.rows) if self._stopping else self._deferred(job.rows, why, record))
 
     # carrying
 
     async def _carry(self, wire: Wire, job: Job, record: Transcript) -> None:
         """Carry one job to its end: its outcomes are given out when this returns."""
-        session, replies = wire.session, wire.session.replies
-        self._stale = False
-        try:
-            outcomes = await self._transaction(wire, job, record)
-        except Exception as why:  # noqa: BLE001 - the store's errors are its own; the row must not be lost for one
-            if not isinstance(why, AttemptError):
-                self._around.logbook.failure("delivery.fault", None, what="content", msg=job.rows[0].message_id)
-                why = AttemptError(Fault.LOCAL, f"the content cannot be read: {type(why).__name__}", "4.3.0")
-                if session.state != "ready":
-                    wire.fail(why)
-            self._stale = why.fault is Fault.LOST and session.replies == replies
-            record.take(session.dialogue)
-            record.note(why.words)
-            outcomes = released(job.rows) if why.words == _STOPPING else self._deferred(job, why, record)
+        carrier, entry = self._carrier, self._entry
+        assert carrier is not None
+        assert entry is not None
+        entry.state = "transaction"
+        outcomes = await carrier.carry(job.rows, record, self._failed)
+        self._count(wire)
         self._job = None
-        if self._stale and self._messages > 1 and not job.again and not self._stopping:
+        if carrier.stale and self._messages > 1 and not job.again and not self._stopping:
             self._leave()
             self.peer.again(job)
             return
         job.end(outcomes)
-        if session.state == "ready":
+        if wire.session.state == "ready":
             self.peer.carried()
 
-    def _deferred(self, job: Job, why: AttemptError, record: Transcript) -> list[Outcome]:
-        host, address = self._host, self._address
-        return deferred(job.rows, why, host=host, addr=address, ms=record.ms, transcript=bytes(record))
+    def _failed(self, why: BaseException, rows: list[Leased], record: Transcript) -> list[Outcome]:
+        """Return the outcomes of what something went wrong with: the peer, the way to it, or our own store."""
+        if not isinstance(why, AttemptError):
+            self._around.logbook.failure("delivery.fault", None, what="content", msg=rows[0].message_id)
+            why = AttemptError(Fault.LOCAL, f"the content cannot be read: {type(why).__name__}", "4.3.0")
+        record.note(why.words)
+        return released(rows) if why.words == _STOPPING else self._deferred(rows, why, record)
 
-    async def _transaction(self, wire: Wire, job: Job, record: Transcript) -> list[Outcome]:
-        first, session = job.rows[0], wire.session
-        assert self._entry is not None
-        self._entry.state = "transaction"
-        reader = await self._around.spool.open_body(first.blob_id)
-        try:
-            piece = await reader.read()
-            whole = len(piece) >= reader.size
-            offer = offered(job.rows, piece, whole=whole, now=self._around.spool.now())
-            size = offer.size
-            objection = session.objection(offer)
-            if objection is not None:
-                record.note(objection[1])
-                return bounced(job.rows, Fault.POLICY, *objection, bytes(record))
-            try:
-                session.begin(offer)
-            except ValueError as why:
-                return bounced(job.rows, Fault.POLICY, "5.1.3", str(why), bytes(record))
-            wire.flush()
-            wire.begin_wait()
-            event = await wire.event()
-            if isinstance(event, SendContent):
-                record.take(session.dialogue)
-                record.sent(size)
-                await self._content(wire, first.hdr + piece, None if whole else reader)
-                event = await wire.event()
-            record.take(session.dialogue)
-        finally:
-            reader.close()
-        assert isinstance(event, Completed)
-        self._count(wire)
-        return self._outcomes(job, event.verdicts, record)
-
-    async def _content(self, wire: Wire, piece: bytes, reader: IBodyReader | None) -> None:
-        """Send the content, which begins with ``piece``; the rest comes from ``reader``."""
-        session = wire.session
-        if reader is None:
-            wire.transport.write(session.content(piece) + session.finish())
-            wire.begin_wait()
-            return
-        wire.stream()
-        try:
-            while piece:
-                if not await wire.write_block(session.content(piece)):
-                    return
-                piece = await reader.read()
-            await wire.write_block(session.finish())
-            wire.begin_wait()
-        finally:
-            wire.end_stream()
-
-    def _outcomes(self, job: Job, verdicts: tuple[Verdict, ...], record: Transcript) -> list[Outcome]:
-        host, address = self._host, self._address
-        self._stale = all(v.stage == MAIL_FROM and v.reply.code == 421 for v in verdicts)
-        ms, transcript = record.ms, bytes(record)
-        assert self._wire is not None
-        passed_on = "DSN" in self._wire.session.extensions
-        some = any(verdict.delivered for verdict in verdicts)
-        out = []
-        for row, verdict in zip(job.rows, verdicts, strict=True):
-            reply = verdict.reply
-            result, fault = _result(verdict, some)
-            out.append(
-                Outcome(
-                    *(row.id, result, fault, reply.code, reply.status, reply.words, host, address, "", ms, 0),
-                    transcript,
-                    passed_on=passed_on and result is Result.DELIVERED,
-                )
-            )
-        return out
+    def _deferred(self, rows: Sequence[Leased], why: AttemptError, record: Transcript) -> list[Outcome]:
+        outcomes = deferred(rows, why, host=self._host, addr=self._address, ms=record.ms, transcript=bytes(record))
+        tls = "" if self._wire is None else self._wire.tls
+        return [replace(outcome, tls=tls) for outcome in outcomes] if tls else outcomes
 
     def _count(self, wire: Wire) -> None:
         entry = self._entry
@@ -364,15 +295,3 @@ class Connection:
         """Take no more jobs."""
         self._end_entry("" if self._wire is None else self._wire.why)
         self.peer.left(self)
-
-
-def _result(verdict: Verdict, some: bool) -> tuple[Result, Fault]:
-    """Return what a verdict comes to; ``some``: others of the transaction were delivered.
-
-    552 to RCPT then says "too many recipients" in the old way: the rest may come later (RFC 5321 4.5.3.1.10).
-    """
-    reply = verdict.reply
-    if verdict.delivered:
-        return Result.DELIVERED, Fault.NONE
-    too_many = some and verdict.stage == RCPT_TO and reply.code == 552
-    return (Result.BOUNCED if reply.permanent and not too_many else Result.DEFERRED), Fault.REPLY

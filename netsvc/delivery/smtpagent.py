@@ -50,7 +50,8 @@ class SmtpAgent:
         self.hosts = Hosts(ground)
         wires = WireFactory(ground.hostname, Deadlines(ground.reactor, ground.now))
         dialer = Dialer(ground.reactor, wires, ground.now)
-        self._ways = Ways(ground, self.hosts, dialer, Greeter(ground.reactor, ground.tls and ground.tls.authorities))
+        greeter = Greeter(ground.reactor, None if ground.tls is None else ground.tls.authorities)
+        self._ways = Ways(ground, self.hosts, dialer, greeter)
         self._around = Surroundings(ground.spool, ground.sessions, ground.logbook, ground.now, self._approach)
         self._stopping = False
 

@@ -146,7 +146,7 @@ class Wire(Protocol):
         self._deadlines.forget(self)
         if self._error is None:
             if self._shaking:
-                self._error = self._broken_handshake(reason.value)
+                self._error = self._broken_handshake(reason)
             else:
                 self._error = AttemptError(Fault.LOST, f"the connection was lost in state {self.session.state}")
         self._wake()
@@ -174,11 +174,11 @@ class Wire(Protocol):
         self._events.append(Secured())
         self._wake()
 
-    def _broken_handshake(self, why: BaseException) -> AttemptError:
+    def _broken_handshake(self, reason: Failure) -> AttemptError:
         check = self._check
         if check is not None and check.error is not None:
             return check.error
-        return AttemptError(Fault.TLS, f"the TLS handshake failed: {_words(why)}", "4.7.5")
+        return AttemptError(Fault.TLS, f"the TLS handshake failed: {_words(reason)}", "4.7.5")
 
     def late(self) -> None:
         """Give up: the deadline has passed."""
@@ -312,9 +312,9 @@ class WireFactory(Factory):
         return Wire(ClientSession(self._hostname), self._deadlines)
 
 
-def _words(why: BaseException) -> str:
+def _words(reason: Failure) -> str:
     """Return what OpenSSL or Twisted say, short: the reasons of an SSL.Error, else the exception's own words."""
-    found = why.args[0] if why.args else None
+    found = reason.value.args[0] if reason.value is not None and reason.value.args else None
     if isinstance(found, list) and found and isinstance(found[0], tuple):
         return ", ".join(dict.fromkeys(str(entry[-1]) for entry in found))
-    return str(why) or type(why).__name__
+    return reason.getErrorMessage()

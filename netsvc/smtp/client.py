@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from netsvc.smtp.opening import Slot
     from netsvc.smtp.replies import PeerReply
 
+MAX_PATH = 1000
+"""Characters of a path; RFC 5321 4.5.3.1.3 promises 256 octets."""
+
 
 class ClientSession(Opening):
     """One session with a peer: ``Opening``, and transactions."""
@@ -69,7 +72,7 @@ class ClientSession(Opening):
 
     def objection(self, transaction: Transaction) -> tuple[str, str] | None:
         """Return (enhanced status, words) why this peer can never take ``transaction``, None when it may."""
-        return offering.objection(transaction, self.extensions, tls=self.tls)
+        return offering.objection(transaction, self.extensions, tls=self.tls and self.verified)
 
     def begin(self, transaction: Transaction) -> None:
         """Begin a transaction.  Raises ValueError for a path that cannot stand in a command (none that we accepted)."""
@@ -103,7 +106,8 @@ class ClientSession(Opening):
 
     def _mail(self, transaction: Transaction) -> bytes:
         path = _path(transaction.sender, transaction.wishes.utf8)
-        return b"MAIL FROM:<" + path + b">" + offering.of_mail(transaction, self.extensions) + b"\r\n"
+        said = b" AUTH=<>" if self.authenticated else b""  # RFC 4954 5: we do not vouch for whoever wrote it
+        return b"MAIL FROM:<" + path + b">" + offering.of_mail(transaction, self.extensions) + said + b"\r\n"
 
     def content(self, data: bytes) -> bytes:
         """Return the wire form of the next piece of content; send it."""
@@ -224,7 +228,12 @@ def _check_negative(stage: str, reply: PeerReply) -> None:
         raise PeerError(f"a reply {reply.code} to {stage}")
 
 
+def sayable(path: str, utf8: bool) -> bool:
+    """Whether ``path`` can stand in a command; ``utf8``: of a transaction with SMTPUTF8."""
+    return (utf8 or path.isascii()) and path.isprintable() and len(path) <= MAX_PATH
+
+
 def _path(text: str, utf8: bool) -> bytes:
-    if not (utf8 or text.isascii()) or not text.isprintable() or len(text) > 1000:
+    if not sayable(text, utf8):
         raise ValueError("the path cannot stand in a command")
     return text.encode("utf-8")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAILMAX = re.compile(r"(?:^|[ ;])MAILMAX=([1-9][0-9]{0,5})(?=[ ;]|\Z)", re.IGNORECASE)
+_RCPTMAX = re.compile(r"(?:^|[ ;])RCPTMAX=([1-9][0-9]{0,5})(?=[ ;]|\Z)", re.IGNORECASE)
 _NOTIFY = ((NOTIFY_SUCCESS, "SUCCESS"), (NOTIFY_FAILURE, "FAILURE"), (NOTIFY_DELAY, "DELAY"))
 
 
@@ -58,7 +59,7 @@ def objection(transaction: Transaction, extensions: Mapping[str, str], *, tls: b
     if wishes.utf8 and "SMTPUTF8" not in extensions:
         return "5.6.7", "the message has an address or header beyond ASCII and the peer does not offer SMTPUTF8"
     if wishes.requiretls and not (tls and "REQUIRETLS" in extensions):
-        return "5.7.30", "the message requires TLS all the way and the peer does not offer REQUIRETLS"
+        return "5.7.30", "the message requires TLS all the way: the peer does not offer REQUIRETLS, or is not verified"
     if wishes.by is not None and wishes.by_return:
         least = extensions.get("DELIVERBY", "").split(",")[0]
         if "DELIVERBY" not in extensions:
@@ -118,4 +119,11 @@ def of_rcpt(transaction: Transaction, index: int, extensions: Mapping[str, str])
 def most_messages(extensions: Mapping[str, str]) -> int | None:
     """Return how many messages a peer takes in one session by its LIMITS (RFC 9422), None when it does not say."""
     match = _MAILMAX.search(extensions.get("LIMITS", ""))
+    return int(match[1]) if match is not None else None
+
+
+def most_recipients(extensions: Mapping[str, str]) -> int | None:
+    """Return how many recipients a peer takes in one transaction by its LIMITS, None when it does not say."""
+    limits = extensions.get("LIMITS")
+    match = _RCPTMAX.search(limits) if limits else None
     return int(match[1]) if match is not None else None

@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 from netsvc.delivery.connection import MOST_MESSAGES
 from netsvc.delivery.smtpagent import SmtpAgent
 from netsvc.interfaces import IDeliveryAgent
-from netsvc.mail.message import FLAG_8BIT, Hop, Kind, Result
+from netsvc.mail.message import FLAG_8BIT, FLAG_UTF8, Hop, Kind, Result
 from netsvc.mail.outcome import Fault
 from netsvc.settings import DeliverySettings
 from tests.delivery.fakes import CONTENT, FakeQueue, Network, ground
@@ -97,10 +97,33 @@ class TransactionTest(AgentCase):
         first, *rest = self.outcomes(d)
         self.assertTrue(all(o.transcript is first.transcript for o in rest))
 
-    def test_too_many_recipients_in_the_old_way(self):
+    def test_one_recipient_too_many_goes_in_the_next_transaction(self):
+        for reply in (b"552 too many\r\n", b"452 4.5.3 too many\r\n", b"452 no more\r\n"):
+            d = self.attempt(self.one(), self.one(rcpt="eve@example.net"))
+            far = self.net.accept()
+            far.greet()
+            far.say(b"250 ok\r\n250 ok\r\n" + reply + b"354 go\r\n")
+            self.assertEqual(far.say(b"250 one\r\n"), MAIL.replace(b"bob", b"eve"))
+            self.assertFalse(d.called)
+            far.take(content=b"250 two\r\n")
+            self.assertEqual(
+                [(o.result, o.reply) for o in self.outcomes(d)], [(Result.DELIVERED, w) for w in ("one", "two")]
+            )
+            far.drop()
+
+    def test_one_recipient_too_many_whose_connection_is_lost(self):
+        d = self.attempt(self.one(), self.one(rcpt="eve@example.net"))
+        far = self.net.accept()
+        far.greet()
+        far.say(b"250 ok\r\n250 ok\r\n552 too many\r\n354 go\r\n", b"250 one\r\n")
+        far.drop()
+        self.assertEqual([o.result for o in self.outcomes(d)], [Result.DELIVERED, Result.DEFERRED])
+
+    def test_what_looks_like_too_many_recipients(self):
         for replies, result in (
-            (b"250 ok\r\n250 ok\r\n552 too many\r\n354 go\r\n", Result.DEFERRED),
-            (b"250 ok\r\n550 no\r\n552 full\r\n554 no\r\n", Result.BOUNCED),
+            (b"250 ok\r\n550 no\r\n552 full\r\n554 no\r\n", Result.BOUNCED),  # nobody else was taken
+            (b"250 ok\r\n250 ok\r\n552 5.2.2 full\r\n354 go\r\n", Result.BOUNCED),
+            (b"250 ok\r\n250 ok\r\n452 4.2.2 full\r\n354 go\r\n", Result.DEFERRED),
         ):
             d = self.attempt(self.one(), self.one(rcpt="eve@example.net"))
             far = self.net.accept()
@@ -108,6 +131,27 @@ class TransactionTest(AgentCase):
             far.say(replies)
             far.say(b"250 ok\r\n") if b"354" in replies else None
             self.assertIs(self.outcomes(d)[1].result, result)
+            far.drop()
+
+    def test_peer_that_says_how_many_recipients_it_takes(self):
+        d = self.attempt(*(self.one(rcpt=f"u{n}@example.net") for n in range(3)))
+        far = self.net.accept()
+        self.assertEqual(far.greet(b"PIPELINING", b"LIMITS RCPTMAX=2").count(b"RCPT"), 2)
+        far.say(b"250 ok\r\n" * 3 + b"354 go\r\n")
+        self.assertIn(b"RCPT TO:<u2@example.net>", far.say(b"250 ok\r\n"))
+        far.take()
+        self.assertEqual([o.result for o in self.outcomes(d)], [Result.DELIVERED] * 3)
+
+    def test_an_address_that_the_peer_cannot_take_bounces_alone(self):
+        for flags, status in ((FLAG_UTF8, "5.6.7"), (0, "5.1.3")):
+            d = self.attempt(*(self.one(rcpt=rcpt, flags=flags) for rcpt in ("\u00fc@example.net", "bob@example.net")))
+            far = self.net.accept()
+            self.assertEqual(far.greet(), MAIL)
+            far.take()
+            self.assertEqual(
+                [(o.result, o.status) for o in self.outcomes(d)],
+                [(Result.BOUNCED, status), (Result.DELIVERED, "2.0.0")],
+            )
             far.drop()
 
     def test_connection_is_used_again_at_once(self):
