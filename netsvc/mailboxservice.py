@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ICertificates,
         ICounters,
         ICredentials,
+        IDeliveryMap,
         IDirectory,
         IDoors,
         IEvents,
@@ -99,6 +100,7 @@ class MailboxService:
         self.resolver = floors.resolver
         self.counters = floors.counters
         self.credentials = floors.credentials
+        self.delivery_map: IDeliveryMap | None = None
         self.queue = floors.queue
         self.mail = floors.mail
         self.directory = floors.directory

@@ -9,6 +9,7 @@ from netsvc.console.livetables import BLOCK, KICK, LISTENER, SESSION, SESSION_SU
 from netsvc.console.nametables import DNS, DNS_CACHE, GREYLIST
 from netsvc.console.policytables import LIMIT, LISTED, POLICY, POLICY_SETTING
 from netsvc.console.recipienttables import ADDRESS, ALIAS, DOMAIN, RECIPIENTS
+from netsvc.console.routetables import CREDENTIAL, ROUTE, STEP
 from netsvc.console.securitytables import CERTIFICATE, GRANT, LOCK
 from netsvc.console.tables import (
     ATTEMPT,
@@ -45,6 +46,7 @@ TABLES = {
         *(DESTINATION, JOB, AUDIT, DOMAIN, ALIAS, USER, VERSION, WHOAMI, TERMINAL, TEXT, COUNT, CHANGE, FIELD),
         *(ADDRESS, RECIPIENTS, CERTIFICATE, GRANT, LOCK),
         *(POLICY, POLICY_SETTING, LIMIT, LISTED, HEALTH, DNS, DNS_CACHE, GREYLIST),
+        *(ROUTE, STEP, CREDENTIAL),
     )
 }
 """Every table by its schema's name without the version."""

@@ -15,7 +15,7 @@ _HARMLESS = ("grant", "revoke", "mailbox")
 
 
 def _begin(line: str) -> int | None:
-    """Return where what may be a secret begins in ``user`` and ``enable`` commands; it goes to the line's end.
+    """Return where what may be a secret begins in ``user``, ``enable`` and ``credential`` commands, to the line's end.
 
     Rather too much than too little: a line is judged by its words alone, also when it cannot be parsed, and
     whatever is not one of the words that may stand there counts as a password somebody typed in the wrong place.
@@ -25,6 +25,8 @@ def _begin(line: str) -> int | None:
     at = 1 if texts and texts[0].startswith("@") else 0
     if texts[at : at + 1] == ["do"]:
         at += 1
+    if at < len(texts) and "credential".startswith(texts[at]):
+        return _in_credential(line, words, at + 3)
     if at >= len(texts) or not ("user".startswith(texts[at]) or "enable".startswith(texts[at])):
         return None
     verb = texts[at + 1] if at + 1 < len(texts) else ""
@@ -38,6 +40,21 @@ def _begin(line: str) -> int | None:
             return words[here + 1].start() if here + 1 < len(words) else None
         if first == at + 1 or not any(word.startswith(texts[here]) for word in _PLAIN):
             return words[here].start()
+    return None
+
+
+def _in_credential(line: str, words: list[re.Match[str]], first: int) -> int | None:
+    """Return where a secret begins behind ``credential VERB NAME``: at whatever is not ``user USER``."""
+    at = first
+    while at < len(words):
+        text = words[at][0].strip('"').lower()
+        if "|" in line[words[at - 1].end() : words[at].start()]:
+            return None
+        if "password".startswith(text):
+            return words[at + 1].start() if at + 1 < len(words) else None
+        if not "user".startswith(text):
+            return words[at].start()
+        at += 2
     return None
 
 

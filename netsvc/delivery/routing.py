@@ -114,10 +114,10 @@ class Router:
             self._known[domain] = hop
         return hop
 
-    def judge(self, domain: str, sender: str = "") -> Hop:
+    def judge(self, domain: str, sender: str | None = "") -> Hop:
         """Return the same, from whatever thread: nothing is remembered."""
-        senders = self._senders
-        return (self._of_sender(domain, sender) if senders else None) or self._of_recipient(domain)
+        hop = self._of_sender(domain, sender) if self._senders and sender is not None else None
+        return hop or self._of_recipient(domain)
 
     def _of_sender(self, domain: str, sender: str) -> Hop | None:
         senders = self._senders
@@ -133,9 +133,9 @@ class Router:
                 return _hop(targets[pattern], name)
         return _hop(_MX, name)
 
-    def check(self, pattern: str, target: str, *, of_sender: bool = False) -> str:
+    def check(self, pattern: str, target: str, *, of_sender: bool = False) -> tuple[str, str]:
         """See IRouting."""
-        return check_route(pattern, target, of_sender=of_sender)
+        return check_route(pattern, target, of_sender=of_sender), parse_target(target).key
 
     def explain(self, domain: str, sender: str | None = None) -> list[Row]:
         """See IRouting."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from netsvc.interfaces.mailbox import IBodyReader, IBodyWriter
-    from netsvc.mail.message import Hop, Leased, LocalDelivery, Message, NewDelivery, Refusals
+    from netsvc.mail.message import DueDestination, Hop, Leased, LocalDelivery, Message, NewDelivery, Refusals
     from netsvc.mail.outcome import Outcome, Report, Settled
     from netsvc.records import Row
     from netsvc.settings import SiteSettings
@@ -56,8 +56,8 @@ class ISpool(Interface):
         left out instead, and stand there with their replies.  Fails with ReplyError; then nothing is kept.
         """
 
-    def due(limit: int) -> Deferred[list[tuple[int, int]]]:
-        """-> Deferred[list[(dest_id, next_due)]] of destinations with work due, not paused and not dead, most overdue first."""
+    def due(limit: int) -> Deferred[list[DueDestination]]:
+        """-> Deferred[list[DueDestination]]: destinations with work due, not paused, dead or at rest, most overdue first."""
 
     def next_due() -> Deferred[int | None]:
         """-> Deferred[int | None]: when the earliest destination comes due, ms; None when nothing waits."""
@@ -81,6 +81,9 @@ class ISpool(Interface):
     def destination_failed(dest_id: int, until: int, outcome: Outcome) -> Deferred[int]:
         """Mark a destination dead until ``until`` (ms) after a connection fault -> Deferred[int] the failure streak."""
 
+    def destination_rests(dest_id: int, until: int) -> Deferred[None]:
+        """Leave a destination alone until ``until`` (ms), on all nodes: it has had what its rate allows."""
+
     def destination_ok(dest_id: int) -> Deferred[None]:
         """A connection to the destination worked: forget its failure streak -> Deferred[None]."""
 
@@ -100,8 +103,8 @@ class IRouting(Interface):
         Never fails: no rule is a rule too (``mx``).
         """
 
-    def judge(domain: str, sender: str = "") -> Hop:
-        """-> the same; may be called in any thread."""
+    def judge(domain: str, sender: str | None = "") -> Hop:
+        """-> the same; may be called in any thread.  ``sender`` None: senders' routes are left out."""
 
     def check(pattern: str, target: str, *, of_sender: bool = False) -> tuple[str, str]:
         """-> (a route's pattern in its stored form, the key of its destination or "" where each domain is its own).

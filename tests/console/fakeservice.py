@@ -17,7 +17,7 @@ from netsvc.mail.ids import make_id, parse_id, parse_item, show_id, show_item
 from netsvc.mail.message import Resolution
 from netsvc.records import AccountError, MessageView, Page, Selection, StoreError
 from netsvc.settings import SiteSettings
-from tests.fakes import FakeLogbook
+from tests.fakes import FakeLogbook, FakeRouting
 
 NOW = 1_795_442_712_000
 """2026-11-23T14:05:12Z"""
@@ -443,8 +443,11 @@ class Site(Answering):
         self.current = SiteSettings()
 
     def change(self, alter, actor, comment):
-        self.current = alter(self.current)
-        return self.answer(2)
+        try:
+            before, self.current = self.current, alter(self.current)
+        except StoreError as error:
+            return fail(error)
+        return self.answer(0 if before == self.current else 2)
 
 
 class Accounts(Answering):
@@ -604,6 +607,32 @@ class DoorRules:
         return self.load()
 
 
+class Credentials(Answering):
+    """``kept``: {name: (user, password, by)}; ``unreadable``: names whose key this node has not."""
+
+    def __init__(self):
+        self.kept, self.unreadable = {}, set()
+
+    def rows(self):
+        return self.answer(
+            [
+                {
+                    "name": name, "user": user, "password": "<set>", "set": NOW - DAY, "by": by, "key": "ab",
+                    "error": "wrong key" if name in self.unreadable else None,
+                }
+                for name, (user, _, by) in sorted(self.kept.items())
+            ]
+        )  # fmt: skip
+
+    def put(self, name, user, password, by):
+        was = name in self.kept
+        self.kept[name] = (user, password, by)
+        return self.answer(was)
+
+    def delete(self, name):
+        return self.answer(self.kept.pop(name, None) is not None)
+
+
 @implementer(IMailboxService)
 class Service:
     hostname = "mx1.example.org"
@@ -618,6 +647,9 @@ class Service:
         self.site = Site()
         self.senders = Senders(self.accounts)
         self.certificates = Certificates()
+        self.credentials = Credentials()
+        self.routing = FakeRouting()
+        self.delivery_map = None
 
     def verify_sender(self, session, reverse_path, params):
         raise NotImplementedError
