@@ -252,7 +252,9 @@ WRONG = [
     ("[site.delivery]\ndns = ['192.0.2.1:0']", "site.delivery.dns:", "192.0.2.53:53"),
     ("[site.delivery]\ndns = ['[::1']", "site.delivery.dns:", "192.0.2.53:53"),
     ("[site.delivery]\ndns = ['[::1]53']", "site.delivery.dns:", "192.0.2.53:53"),
-    ("[site.delivery]\nmx_port = 26", "site.delivery.mx_port:", "not yet supported"),
+    ("[site.delivery]\nmx_port = 0", "site.delivery.mx_port:", "1 to 65535"),
+    ("[site.delivery]\nmx_allow_networks = ['10.0.0.1/8']", "site.delivery.mx_allow_networks:", "10.0.0.0/8"),
+    ("[site.delivery]\ndnssec = 'yes'", "site.delivery.dnssec:", "true or false"),
     ("x = ", "netsvc.toml", "is not TOML"),
     ("a = 1\n[b", ":2:", "is not TOML"),
 ]

@@ -60,7 +60,7 @@ RECORDS = {
     "AAAA": dns.Record_AAAA,
     "CNAME": lambda value, ttl: dns.Record_CNAME(value, ttl=ttl),
     "PTR": lambda value, ttl: dns.Record_PTR(value, ttl=ttl),
-    "MX": lambda value, ttl: dns.Record_MX(value[0], value[1], ttl=ttl),
+    "MX": lambda value, ttl: dns.Record_MX(value[0], value[1].rstrip("."), ttl=ttl),
     "TXT": _txt,
     "TLSA": lambda value, ttl: dns.UnknownRecord(bytes(value[:3]) + bytes.fromhex(value[3]), ttl=ttl),
 }

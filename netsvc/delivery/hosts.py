@@ -100,6 +100,8 @@ class Hosts:
 
     async def seen(self, target: Target, domain: str = "") -> list[Seen]:
         """Return every host that was found, in the order in which they are tried.  Raises AttemptError."""
+        if target.path:
+            return [Seen(Host(target.path, (target.path,), 0))]
         if target.host:
             return [await self._named(target.host, target.port)]
         settings: SiteSettings = self._ground.site.current
@@ -290,9 +292,7 @@ def _of_all(name: str, seen: Sequence[Seen]) -> AttemptError:
             return UndeliverableError(Fault.LOOP, why, "5.4.6")
     first = seen[0]
     if len(seen) == 1 and first.host.name == name and not first.host.addresses:
-        return UndeliverableError(
-            Fault.DNS, f"there is no domain {name} that takes mail: no MX and no address", "5.1.2"
-        )
+        return UndeliverableError(Fault.DNS, f"{name} takes no mail: it has no mail host and no address", "5.1.2")
     told = "; ".join(f"{one.host.name}: {one.why}" for one in seen[:3])
     return UndeliverableError(Fault.ROUTING, f"no mail host of {name} can be used: {told}", "5.1.2")
 

@@ -36,8 +36,8 @@ def make_sink():
     """Make scripted SMTP servers."""
     made = []
 
-    def make(plan=None):
-        sink = Sink(plan)
+    def make(plan=None, **options):
+        sink = Sink(plan, **options)
         made.append(sink)
         return sink
 

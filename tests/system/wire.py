@@ -181,16 +181,18 @@ class Sink:
     """An SMTP server that answers by plan and keeps what it took.
 
     ``plan`` maps a recipient's local part to the reply to its RCPT (default 250); ``messages`` are
-    (sender, recipients, content, unstuffed).  ``reply_to_data`` answers the end of data.
+    (sender, recipients, content, unstuffed).  ``reply_to_data`` answers the end of data, ``banner`` is said first.
     """
 
-    def __init__(self, plan=None):
+    def __init__(self, plan=None, *, host="127.0.0.1", port=0, banner="220 sink.example.net ESMTP"):
         self.plan = plan or {}
+        self.banner = banner
         self.reply_to_data = "250 2.0.0 taken"
         self.messages = []
         self.connections = 0
         self._news = threading.Condition()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=128)
         self.port = self._socket.getsockname()[1]
         self._open = set()
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -216,7 +218,7 @@ class Sink:
             self._open.discard(sock)
 
     def _talk(self, line):
-        line.send(b"220 sink.example.net ESMTP\r\n")
+        line.send(self.banner.encode() + CRLF)
         sender, recipients = b"", []
         while True:
             command = line.read_line()
