@@ -211,7 +211,7 @@ class DeliveryService(Service):
         due = await self.spool.due(MOST_DESTINATIONS + full)
         room = MOST_LEASED - len(self.leased)
         lanes = []
-        for dest_id, _ in due:
+        for dest_id, *_ in due:
             lane = self._lanes.get(dest_id)
             if lane is None:
                 lane = self._lanes[dest_id] = Lane(dest_id)

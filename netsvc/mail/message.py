@@ -148,6 +148,15 @@ class Refusals:
         self.made: dict[int, Reply] = {}
 
 
+class DueDestination(NamedTuple):
+    """A destination with work due since ``due_at`` (ms); ``streak``: connections to it that failed in a row."""
+
+    id: int
+    due_at: int
+    key: str = ""
+    streak: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Leased:
     """One delivery that this node may attempt now; ``attempts`` counts the one it is leased for."""

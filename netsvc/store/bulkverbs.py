@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netsvc.mail.message import State
+from netsvc.store.heads import close_heads
 from netsvc.store.leases import MARK_DELETE, MARK_HOLD, RECYCLE_MS
 from netsvc.store.tally import Tally, lower_heads
 
@@ -114,7 +115,8 @@ def run(tx: Tx, node_id: int, order: Order, frozen: Sequence[Frozen]) -> Done:
         tally.apply(tx, node_id)
         lower_heads(tx, done.dues)
         if order.verb == "retry" and order.clear_backoff and not order.undo:
-            tx.among("UPDATE dest SET dead_until = 0 WHERE dead_until <> 0 AND id {ids}", sorted(done.dues))
+            sql = "UPDATE dest SET dead_until = 0 WHERE dead_until <> 0 AND id {ids} RETURNING id"
+            close_heads(tx, [row[0] for row in tx.among(sql, sorted(done.dues))])
     return done
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from netsvc.mail.message import FLAG_LATER
 from netsvc.store import schema
+from netsvc.store.heads import close_heads
 from netsvc.store.tx import table
 
 if TYPE_CHECKING:
@@ -89,5 +90,7 @@ def _move(tx: Tx, gap: int) -> None:
     """Put right what waits for a time that is now far ahead, by ``gap`` ms (negative)."""
     tx.execute(_DUE[tx.dialect], (gap, tx.now, tx.now, FLAG_LATER))
     tx.execute("UPDATE delivery SET purge_at = purge_at + ? WHERE purge_at > ?", (gap, tx.now))
-    tx.execute("UPDATE dest SET dead_until = 0 WHERE dead_until > ?", (tx.now + LONGEST_BACKOFF_MS,))
+    sql = "UPDATE dest SET dead_until = 0, limit_until = 0 WHERE dead_until > ? OR limit_until > ? RETURNING id"
+    ahead = tx.now + LONGEST_BACKOFF_MS
+    close_heads(tx, [row[0] for row in tx.rows(sql, (ahead, ahead))])
     tx.execute("UPDATE blob SET dead_at = ? WHERE dead_at > ?", (tx.now, tx.now))

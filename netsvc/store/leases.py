@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netsvc.mail.message import Kind, Leased, State
+from netsvc.mail.message import DueDestination, Kind, Leased, State
+from netsvc.store.heads import FAR, LATER
 from netsvc.store.tally import Tally, lower_heads
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from netsvc.store.tx import Tx
 
-FAR = 1 << 62
-"""``next_due`` of a destination with nothing to do."""
 CRASHES = 3
 """A delivery whose attempts ended the process so often is put on hold."""
 HELD_BY = "netsvc"
@@ -67,19 +66,27 @@ _RAISE = (
 )
 
 
-def due(tx: Tx, limit: int) -> list[tuple[int, int]]:
-    """Return (dest_id, next_due) of destinations with work due, most overdue first."""
+_READY = {dialect: f"{later}(h.next_due, h.open_at)" for dialect, later in LATER.items()}
+"""When a destination is to be looked at: as its index has it."""
+
+
+def due(tx: Tx, limit: int) -> list[DueDestination]:
+    """Return destinations with work due that are not left alone, most overdue first.
+
+    Those left alone are not walked: they stand later in the index.
+    """
+    ready = _READY[tx.dialect]
     found = tx.rows(
-        "SELECT h.dest_id, h.next_due FROM dest_head h JOIN dest d ON d.id = h.dest_id"  # noqa: S608  texts of ours
-        f" WHERE h.next_due <= ? AND {OPEN_DEST} ORDER BY h.next_due LIMIT ?",
+        "SELECT h.dest_id, h.next_due, d.key, d.fail_streak FROM dest_head h JOIN dest d ON d.id = h.dest_id"  # noqa: S608  texts of ours
+        f" WHERE {ready} <= ? AND {OPEN_DEST} ORDER BY {ready} LIMIT ?",
         (tx.now, tx.now, tx.now, tx.now, limit),
     )
-    return [(row[0], row[1]) for row in found]
+    return [DueDestination(*row) for row in found]
 
 
 def next_due(tx: Tx) -> int | None:
     """Return when the earliest destination can be tried, None when nothing waits."""
-    later = "max" if tx.dialect == "sqlite" else "greatest"
+    later = LATER[tx.dialect]
     pause = "CASE WHEN d.paused = 0 THEN 0 WHEN d.pause_until = 0 THEN ? ELSE d.pause_until END"
     at = tx.value(
         f"SELECT min({later}(h.next_due, d.dead_until, d.limit_until, {pause}))"  # noqa: S608  texts of ours

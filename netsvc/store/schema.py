@@ -27,6 +27,7 @@ TOKENS = {
         "text": "TEXT",
         "norowid": "WITHOUT ROWID",
         "queue_opts": "",
+        "later": "max",
     },
     "postgresql": {
         "pk": "BIGINT PRIMARY KEY",
@@ -35,6 +36,7 @@ TOKENS = {
         "norowid": "",
         "queue_opts": "WITH (fillfactor=80, autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_threshold=1000,"
         " autovacuum_vacuum_cost_delay=0)",
+        "later": "greatest",
     },
 }
 _NEWER = (

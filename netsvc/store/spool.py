@@ -16,6 +16,7 @@ from netsvc.store.accept import Accepting, Content, Incoming
 from netsvc.store.bodies import BodyReader, BodyWriter, read_blob
 from netsvc.store.dests import Dests
 from netsvc.store.gaps import Gaps
+from netsvc.store.heads import close_heads
 from netsvc.store.pieces import SMALL
 from netsvc.store.reasons import Reasons
 from netsvc.store.settle import Settling
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from netsvc.mail.message import Leased, LocalDelivery, Message, NewDelivery, Refusals
+    from netsvc.mail.message import DueDestination, Leased, LocalDelivery, Message, NewDelivery, Refusals
     from netsvc.mail.outcome import Outcome, Report, Settled
     from netsvc.store.engine import Engine
     from netsvc.store.tx import Tx
@@ -169,7 +170,7 @@ class Spool:
             body.discard()
             raise
 
-    def due(self, limit: int) -> Deferred[list[tuple[int, int]]]:
+    def due(self, limit: int) -> Deferred[list[DueDestination]]:
         """Say which destinations have work."""
         return self._engine.read(lambda tx: leases.due(tx, limit))
 
@@ -211,6 +212,7 @@ class Spool:
                 "UPDATE dest SET fail_streak = fail_streak + 1, dead_until = ? WHERE id = ? RETURNING fail_streak",
                 (until, dest_id),
             )
+            close_heads(tx, [dest_id])
             return int(streak or 0)
 
         self._failing.add(dest_id)
@@ -222,15 +224,23 @@ class Spool:
             return succeed(None)
 
         def work(tx: Tx) -> None:
-            tx.execute(
-                "UPDATE dest SET fail_streak = 0, dead_until = 0 WHERE id = ? AND fail_streak + dead_until <> 0",
-                (dest_id,),
-            )
+            sql = "UPDATE dest SET fail_streak = 0, dead_until = 0 WHERE id = ? AND fail_streak + dead_until <> 0"
+            if tx.execute(sql, (dest_id,)):
+                close_heads(tx, [dest_id])
 
         def forget(_: None) -> None:
             self._failing.discard(dest_id)
 
         return self._engine.write(work, SETTLE).addCallback(forget)
+
+    def destination_rests(self, dest_id: int, until: int) -> Deferred[None]:
+        """Leave a destination alone until ``until``: it has had what its rate allows."""
+
+        def work(tx: Tx) -> None:
+            tx.execute("UPDATE dest SET limit_until = ? WHERE id = ?", (until, dest_id))
+            close_heads(tx, [dest_id])
+
+        return self._engine.write(work, SETTLE)
 
     def recall_failing(self, tx: Tx) -> None:
         """Learn, while the store is opened, which destinations have failed before."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netsvc.store.heads import close_heads, closed
 from netsvc.store.tx import table
 
 if TYPE_CHECKING:
@@ -66,11 +67,13 @@ def lower_heads(tx: Tx, dues: Mapping[int, int]) -> None:
 
 def rebuild_heads(tx: Tx) -> None:
     """Make ``dest_head`` from the deliveries."""
+    shut = closed(tx)
     tx.execute("DELETE FROM dest_head")
     tx.execute(
         "INSERT INTO dest_head (dest_id, next_due)"
         " SELECT dest_id, min(due_at) FROM delivery WHERE state IN (1,3) GROUP BY dest_id"
     )
+    close_heads(tx, shut)
 
 
 def rebuild_counters(tx: Tx, node_id: int) -> None:

@@ -50,7 +50,7 @@ async def measure(state, items, result):
         asked += time.monotonic() - start
         share = max(MOST_LEASED // max(len(due), 1), 1)
         start = time.monotonic()
-        rows = await spool.lease([(dest_id, min(share, MANY)) for dest_id, _ in due])
+        rows = await spool.lease([(dest_id, min(share, MANY)) for dest_id, *_ in due])
         slowest = max(slowest, time.monotonic() - start)
         leasing += time.monotonic() - start
         if not rows:

@@ -158,7 +158,7 @@ class Site:
                 due_at=spool.now() + 690_000,
                 transcript=b"> MAIL FROM:<news@shop.example>\n< 421 4.7.28 slow down\n",
             )
-            for leased in self.run(spool.lease([(dest, 100) for dest, _ in due]))
+            for leased in self.run(spool.lease([(dest, 100) for dest, *_ in due]))
         ]
         self.run(spool.settle(outcomes, []))
 

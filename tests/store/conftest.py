@@ -208,7 +208,7 @@ class House:
     def lease(self, n=100):
         """Lease whatever is due."""
         due = self.run(self.spool.due(100))
-        return self.run(self.spool.lease([(dest, n) for dest, _ in due]))
+        return self.run(self.spool.lease([(dest, n) for dest, *_ in due]))
 
     def counted(self):
         """The counters summed, and what a GROUP BY says: they must be equal."""

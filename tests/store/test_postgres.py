@@ -189,7 +189,7 @@ def test_two_nodes_have_different_numbers_and_share_the_queue(nodes):
     assert {first.engine.node_id, second.engine.node_id} == {1, 2}
     for n in range(20):
         (first if n % 2 else second).accept(deliveries=[first.away(n, f"u{n}@example.com")])
-    ((dest, _),) = first.run(first.spool.due(9))
+    ((dest, *_),) = first.run(first.spool.due(9))
     mine = [row.id for row in first.run(first.spool.lease([(dest, 8)]))]
     yours = [row.id for row in second.run(second.spool.lease([(dest, 50)]))]
     assert (len(mine), len(yours)) == (8, 12)
