@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from netsvc.delivery.faults import AttemptError
 from netsvc.delivery.greeting import BrokenTlsError
 from netsvc.delivery.terms import Host, TlsLevel, TlsTerms
+from netsvc.mail.message import Kind
 from netsvc.mail.outcome import Fault
 from netsvc.records import CredentialError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from netsvc.delivery.targets import Target
     from netsvc.delivery.terms import Credential
     from netsvc.delivery.transcript import Transcript
-    from netsvc.delivery.wire import Wire
+    from netsvc.delivery.wire import Wire, WireFactory
     from netsvc.settings import SiteSettings
 
 PATIENCE = 300.0
@@ -38,6 +39,8 @@ class Ways:
     hosts: Hosts
     dialer: Dialer
     greeter: Greeter
+    lmtp: WireFactory | None = None
+    """What makes wires to hosts that speak LMTP."""
 
 
 class Approach:
@@ -66,7 +69,7 @@ class Approach:
         self._why: AttemptError | None = None
         self._credential: Credential | None = None
         self._begun = ways.ground.now()
-        self.host = Host(target.host or target.domain, (), target.port)
+        self.host = Host(target.host or target.domain or target.path, (), target.port)
         self.terms = TlsTerms()
         self.address = ""
 
@@ -84,7 +87,7 @@ class Approach:
             self.host, self.terms = host, terms
             if self._target.by_mx:
                 self._record.note(f"trying {host.name} (preference {host.preference})")
-            race = self._ways.dialer.dial(addresses, host.port, self._record)
+            race = self._ways.dialer.dial(addresses, host.port, self._record, self._wires)
             try:
                 wire = await race.won
             except AttemptError as why:
@@ -100,12 +103,18 @@ class Approach:
         """Return the hosts with what TLS must be like there, those that failed lately behind the others."""
         target, tls = self._target, self._ways.ground.tls
         hosts = await self._ways.hosts.hosts(target)
+        if target.path:  # a socket of this host
+            return [(host, TlsTerms(TlsLevel.NONE)) for host in hosts]
         if len(hosts) > 1:
             lately = self._ways.dialer.troubles.lately
             hosts.sort(key=lambda host: all(lately(address, host.port) for address in host.addresses))
         if tls is None:
             return [(host, TlsTerms()) for host in hosts]
         return await tls.hosts(target.domain, hosts, target.key)
+
+    @property
+    def _wires(self) -> WireFactory | None:
+        return self._ways.lmtp if self._target.kind is Kind.LMTP else None
 
     def _is_late(self) -> bool:
         return bool(self._tried) and self._ways.ground.now() > self._begun + PATIENCE

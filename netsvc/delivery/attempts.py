@@ -15,7 +15,7 @@ from netsvc.delivery.pluginagent import PluginAgents
 from netsvc.delivery.reports import Reports, asks
 from netsvc.delivery.retry import dead_for, has_expired, is_past_its_time, next_due
 from netsvc.delivery.schedules import ending, terms
-from netsvc.delivery.simpleagents import MailboxAgent, UnavailableAgent
+from netsvc.delivery.simpleagents import MailboxAgent
 from netsvc.delivery.smtpagent import SmtpAgent
 from netsvc.mail.message import Hop, Kind, Leased, Result
 from netsvc.mail.outcome import CONNECTION_FAULTS, Fault, Outcome, Report
@@ -52,7 +52,7 @@ class Attempts:
             Kind.SMTP: self._smtp,
             Kind.MAILDIR: MaildirAgent(ground),
             Kind.MAILBOX: MailboxAgent(ground),
-            Kind.LMTP: UnavailableAgent("lmtp"),
+            Kind.LMTP: self._smtp,
             Kind.COMMAND: self._commands,
             Kind.PLUGIN: self._plugins,
         }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netsvc.delivery.transcript import Transcript
-    from netsvc.delivery.wire import Wire
+    from netsvc.delivery.wire import Event, Wire
     from netsvc.interfaces import IBodyReader, ISpool
     from netsvc.mail.message import Leased
     from netsvc.smtp.clientevents import Verdict
@@ -104,13 +104,25 @@ class Carrier:
                 record.take(session.dialogue)
                 record.sent(offer.size)
                 await self._content(first.hdr + piece, None if whole else reader)
-                event = await wire.event()
+                event = await self._end(rows, record)
             record.take(session.dialogue)
         finally:
             reader.close()
         assert isinstance(event, Completed)
         self.transactions += 1
         return self._outcomes(rows, event.verdicts, record)
+
+    async def _end(self, rows: list[Leased], record: Transcript) -> Event:
+        """Return what ends the transaction; where the way to it breaks, keep what is decided of some (LMTP)."""
+        try:
+            return await self.wire.event()
+        except AttemptError:
+            known = [pair for pair in zip(rows, self.wire.session.decided, strict=False) if pair[1] is not None]
+            if known:
+                record.take(self.wire.session.dialogue)
+                outcomes, _ = self._outcomes([row for row, _ in known], tuple(v for _, v in known if v), record)
+                self._done.update((outcome.delivery_id, outcome) for outcome in outcomes)
+            raise
 
     def _objected(
         self, rows: list[Leased], objection: tuple[str, str], offer: Transaction, record: Transcript

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TooLate
@@ -69,14 +69,18 @@ class Dialer:
         self.factory = factory
         self.troubles = Troubles(now)
 
-    def dial(self, addresses: Sequence[str], port: int, record: Transcript) -> Race:
+    def dial(
+        self, addresses: Sequence[str], port: int, record: Transcript, factory: WireFactory | None = None
+    ) -> Race:
         """Return the race of connections to ``addresses``, at least one; ``race.won`` is a Deferred[Wire].
+
+        An address that begins with ``/`` is a socket's path.  ``factory`` makes other wires than usual.
 
         It fails with AttemptError where none was made; cancelled, it leaves nothing behind.
         """
         lately = self.troubles.lately
         ordered = sorted(addresses, key=lambda address: lately(address, port))
-        race = Race(self, ordered, port, record)
+        race = Race(self, ordered, port, record, factory or self.factory)
         race.go_on()
         return race
 
@@ -84,11 +88,14 @@ class Dialer:
 class Race:
     """Connections under way to the addresses of one host.  ``tried``: those that failed, and the one that answered."""
 
-    def __init__(self, dialer: Dialer, addresses: Sequence[str], port: int, record: Transcript) -> None:
+    def __init__(
+        self, dialer: Dialer, addresses: Sequence[str], port: int, record: Transcript, factory: WireFactory
+    ) -> None:
         self._dialer = dialer
         self._left = list(reversed(addresses))
         self._port = port
         self._record = record
+        self._factory = factory
         self._under_way: dict[str, Deferred[Any]] = {}
         self._next: IDelayedCall | None = None
         self._over = False
@@ -99,14 +106,20 @@ class Race:
         """Begin the next connection; there is one."""
         self._next = None
         address = self._left.pop()
-        self._record.note(f"connecting to [{address}]:{self._port}")
-        kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        endpoint = kind(self._dialer.reactor, address, self._port, timeout=CONNECT_PATIENCE)
+        self._record.note(f"connecting to [{address}]:{self._port}" if self._port else f"connecting to {address}")
+        endpoint = self._endpoint(address)
         if self._left:
             self._next = self._dialer.reactor.callLater(HEAD_START, self.go_on)
-        connecting = self._under_way[address] = endpoint.connect(self._dialer.factory)
+        connecting = self._under_way[address] = endpoint.connect(self._factory)
         connecting.addCallbacks(self._answered, self._failed, callbackArgs=(address,), errbackArgs=(address,))
         connecting.addErrback(self.won.errback)
+
+    def _endpoint(self, address: str) -> Any:
+        reactor = self._dialer.reactor
+        if address.startswith("/"):
+            return UNIXClientEndpoint(reactor, address, CONNECT_PATIENCE)  # type: ignore[no-untyped-call] # Twisted's has no types
+        kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        return kind(reactor, address, self._port, timeout=CONNECT_PATIENCE)
 
     def _answered(self, wire: object, address: str) -> None:
         del self._under_way[address]

@@ -1,10 +1,10 @@
-"""Agents that touch no network: mailboxes of ours, and routes that are not available yet."""
+"""The agent that touches no network: mailboxes of ours."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc.delivery.faults import AttemptError, bounced, deferred
@@ -51,19 +51,3 @@ class MailboxAgent:
         if row.attempts > 1 and self._ground.spool.now() >= row.expires_at:
             return deferred([row], AttemptError(Fault.LOCAL, "the mailbox is full", "4.2.2"))[0]
         return Outcome(row.id, Result.DELIVERED, host=self._ground.hostname)
-
-
-@implementer(IDeliveryAgent)
-class UnavailableAgent:
-    """Defers mail for a kind of route that this version cannot serve."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._why = AttemptError(Fault.ROUTING, f"{name} routing is not available yet", "4.4.4")
-
-    def attempt(
-        self, next_hop: Hop, message: Leased, recipients: Sequence[Leased], observer: Callable[[str, str], None] | None
-    ) -> Deferred[list[Outcome]]:
-        """See IDeliveryAgent."""
-        del next_hop, message, observer
-        return succeed(deferred(recipients, self._why))

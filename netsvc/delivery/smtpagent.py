@@ -1,4 +1,4 @@
-"""The agent that carries mail by SMTP, to the hosts a route names or MX records lead to.
+"""The agent that carries mail by SMTP and LMTP, to the hosts a route names or MX records lead to.
 
 Connections are kept per destination (``peers``, ``connection``); the way to its
 hosts is found anew for each (``approach``).
@@ -22,6 +22,8 @@ from netsvc.delivery.targets import hop_target
 from netsvc.delivery.wire import Deadlines, WireFactory
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.outcome import Fault
+from netsvc.smtp.client import ClientSession
+from netsvc.smtp.lmtp import LmtpSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +41,7 @@ STOP_PATIENCE = 30
 
 @implementer(IDeliveryAgent)
 class SmtpAgent:
-    """IDeliveryAgent for routes ``[host]:port``, ``mx`` and ``mx:domain``."""
+    """IDeliveryAgent for routes ``[host]:port``, ``mx``, ``mx:domain`` and ``lmtp:``."""
 
     name = "smtp"
 
@@ -48,10 +50,11 @@ class SmtpAgent:
         self._reactor: Any = ground.reactor
         self._peers: dict[str, Peer] = {}
         self.hosts = Hosts(ground)
-        wires = WireFactory(ground.hostname, Deadlines(ground.reactor, ground.now))
+        deadlines = Deadlines(ground.reactor, ground.now)
+        wires, lmtp = (WireFactory(ground.hostname, deadlines, kind) for kind in (ClientSession, LmtpSession))
         dialer = Dialer(ground.reactor, wires, ground.now)
         greeter = Greeter(ground.reactor, None if ground.tls is None else ground.tls.authorities)
-        self._ways = Ways(ground, self.hosts, dialer, greeter)
+        self._ways = Ways(ground, self.hosts, dialer, greeter, lmtp)
         self._around = Surroundings(ground.spool, ground.sessions, ground.logbook, ground.now, self._approach)
         self._stopping = False
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, ITLSTransport
 from twisted.internet.protocol import Factory, Protocol
@@ -112,8 +113,9 @@ class Wire(Protocol):
 
     def connectionMade(self) -> None:
         """Begin: the peer speaks first."""
-        self.transport.setTcpNoDelay(True)
-        self.transport.setTcpKeepAlive(True)
+        if not isinstance(self.transport.getPeer(), UNIXAddress):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
         self._deadlines.watch(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -302,14 +304,17 @@ class WireFactory(Factory):
 
     noisy = False
 
-    def __init__(self, hostname: str, deadlines: Deadlines) -> None:
+    def __init__(
+        self, hostname: str, deadlines: Deadlines, session: Callable[[str], ClientSession] = ClientSession
+    ) -> None:
         self._hostname = hostname
         self._deadlines = deadlines
+        self._session = session
 
     def buildProtocol(self, addr: IAddress | None) -> Wire:
         """Return a wire with a fresh session."""
         del addr
-        return Wire(ClientSession(self._hostname), self._deadlines)
+        return Wire(self._session(self._hostname), self._deadlines)
 
 
 def _words(reason: Failure) -> str:

@@ -66,6 +66,11 @@ class ClientSession(Opening):
         return 300
 
     @property
+    def decided(self) -> tuple[Verdict | None, ...]:
+        """What is decided of each recipient though the transaction is not over; empty where nothing is (``lmtp``)."""
+        return ()
+
+    @property
     def pipelining(self) -> bool:
         """Whether commands may go out in groups (RFC 2920)."""
         return "PIPELINING" in self.extensions
