@@ -128,7 +128,8 @@ class _PolicyHost:
             creator = connection_creator(Host(self._name, (address,)), _TERMS, fetcher.authorities)
             self._factory = _BoundedFactory(factory)  # type: ignore[no-untyped-call] # Twisted's has no types
             try:
-                return await wrapClientTLS(creator, plain).connect(self._factory)
+                wrapped = await wrapClientTLS(creator, plain).connect(self._factory)
+                return wrapped.wrappedProtocol  # type: ignore[attr-defined] # it is a _Bounded
             except CancelledError:
                 raise
             except Exception as why:  # noqa: BLE001 - whatever keeps a connection from being made; the next may do

@@ -74,7 +74,7 @@ class Authorities:
         return context
 
     def context(self, level: TlsLevel) -> SSL.Context:
-        """Return the context for ``level``; it calls the ``PeerCheck`` that is its connection's application data."""
+        """Return the context for ``level``; it calls the ``PeerCheck`` of its connection."""
         return self._strict if level >= TlsLevel.VERIFY else self._lax
 
 
@@ -99,8 +99,8 @@ class PeerCheck:
 
     ``done``: the handshake ended.  ``verified``: the certificate is trusted and bears a name that is wanted (or matches
     a TLSA record), whether that was asked for or not; ``by``: the name or record.  ``problem``: why it is not verified.
-    Where it must be and is not, the connection fails (``error`` is its AttemptError, and the reason it is lost with):
-    look at ``error`` in ``handshakeCompleted``, which Twisted calls all the same.
+    Where it must be and is not, the connection fails, and ``error`` is the reason it is lost with: look at ``refusal``
+    in ``handshakeCompleted``, which Twisted calls all the same.
     """
 
     def __init__(self, host: Host, terms: TlsTerms, authorities: Authorities) -> None:
@@ -122,9 +122,16 @@ class PeerCheck:
         name = self.terms.names[0] if self.terms.tlsa and self.terms.names else self.host.name
         if _address(name) is None:
             connection.set_tlsext_host_name(name.encode("ascii", "replace"))
-        connection.set_app_data(self)
+        _checks[connection] = self
         self._protocol = weakref.ref(tlsProtocol)
         return connection
+
+    @property
+    def refusal(self) -> AttemptError | None:
+        """Why mail must not go this way now that the handshake has ended; what was not judged is not good either."""
+        if self.error is None and not self.done and self.terms.level >= TlsLevel.VERIFY:
+            return AttemptError(Fault.TLS, f"TLS with {self.host.name} has not been judged", "4.7.5")
+        return self.error
 
     def describe(self, handle: SSL.Connection) -> str:
         """Return what was negotiated: ``TLSv1.3 TLS_AES_256_GCM_SHA384 verified mx.example.org (mta-sts)``."""
@@ -140,6 +147,19 @@ class PeerCheck:
     def judge(self, chain: Sequence[Certificate]) -> None:
         """Judge the certificates shown, the peer's own first."""
         self.done = True
+        try:
+            self._judge(chain)
+        except Exception as fault:  # noqa: BLE001 - certificates are foreign: whatever their readers raise, they are not good
+            self.problem = f"its certificate cannot be judged ({type(fault).__name__})"
+        self.verified = not self.problem
+        if self.problem and self.terms.level >= TlsLevel.VERIFY:
+            why = f"TLS with {self.host.name} cannot be trusted ({self.terms.source}): {self.problem}"
+            self.error = AttemptError(Fault.TLS, why, "4.7.5")
+            protocol = self._protocol() if self._protocol is not None else None
+            if protocol is not None:
+                protocol.failVerification(Failure(self.error))  # type: ignore[no-untyped-call] # Twisted's has no types
+
+    def _judge(self, chain: Sequence[Certificate]) -> None:
         if not chain:
             self.problem = "it has shown no certificate"
         elif self.terms.tlsa:
@@ -148,13 +168,6 @@ class PeerCheck:
             self.problem = self._chain_problem
             if not self.problem:
                 self._match_names(chain[0])
-        self.verified = not self.problem
-        if self.problem and self.terms.level >= TlsLevel.VERIFY:
-            why = f"TLS with {self.host.name} cannot be trusted ({self.terms.source}): {self.problem}"
-            self.error = AttemptError(Fault.TLS, why, "4.7.5")
-            protocol = self._protocol() if self._protocol is not None else None
-            if protocol is not None:
-                protocol.failVerification(Failure(self.error))  # type: ignore[no-untyped-call] # Twisted's has no types
 
     def _match_records(self, chain: Sequence[Certificate]) -> None:
         """Judge by TLSA records (RFC 7672 3.1): authorities, and for DANE-EE names and dates too, mean nothing."""
@@ -180,11 +193,15 @@ class PeerCheck:
             self.problem = f"its certificate does not bear {' or '.join(names)}, but {names_of(certificate)}"
 
 
+_checks: weakref.WeakKeyDictionary[SSL.Connection, PeerCheck] = weakref.WeakKeyDictionary()
+"""The check of each connection (its application data are Twisted's)."""
+
+
 def _verified(connection: SSL.Connection, certificate: Any, number: int, depth: int, good: int) -> bool:
     """Let the handshake go on, whatever the chain is like: it is judged at its end."""
     del certificate, depth
     if not good:
-        connection.get_app_data().chain_fault(number)
+        _checks[connection].chain_fault(number)
     return True
 
 
@@ -192,9 +209,17 @@ def _informed(connection: SSL.Connection, where: int, value: int) -> None:
     """Judge the connection when its handshake has ended (under TLS 1.3 this comes again with each ticket)."""
     del value
     if where & SSL.SSL_CB_HANDSHAKE_DONE:
-        check = connection.get_app_data()
+        check = _checks[connection]
         if not check.done:
-            check.judge(connection.get_peer_cert_chain(as_cryptography=True) or [])
+            check.judge(_shown(connection))
+
+
+def _shown(connection: SSL.Connection) -> Sequence[Certificate]:
+    """Return the certificates shown, none where one of them cannot be read."""
+    try:
+        return connection.get_peer_cert_chain(as_cryptography=True) or []
+    except Exception:  # noqa: BLE001 - what OpenSSL takes for a certificate its readers may not
+        return []
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

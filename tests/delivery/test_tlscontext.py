@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
+from netsvc.delivery import tlscontext
 from netsvc.delivery.terms import Host, TlsLevel, TlsTerms
 from netsvc.delivery.tlscontext import Authorities, connection_creator
 from netsvc.mail.outcome import Fault
@@ -215,6 +216,8 @@ def test_tls_is_at_least_1_2(ca, authorities):
 
 def test_nothing_shown_is_nothing_verified(authorities):
     check = connection_creator(HOST, VERIFY, authorities)
+    assert check.refusal.words == f"TLS with {NAME} has not been judged"
+    assert connection_creator(HOST, OPPORTUNISTIC, authorities).refusal is None
     check.judge([])
     assert check.problem == "it has shown no certificate"
     assert check.error is not None
@@ -225,6 +228,24 @@ def test_names_that_cannot_be_read(ca, authorities):
     check = connection_creator(HOST, VERIFY, authorities)
     check.judge([certificate])
     assert check.problem == "its certificate bears names that cannot be read"
+
+
+def test_certificates_that_cannot_be_judged(authorities):
+    check = connection_creator(HOST, TlsTerms(TlsLevel.VERIFY, (NAME,), ((3, 0, 1, b"d" * 32),), "dane"), authorities)
+    check.judge([object(), object()])
+    assert check.refusal is check.error
+    check = connection_creator(HOST, VERIFY, authorities)
+    check.judge([object()])
+    assert check.problem == "its certificate cannot be judged (AttributeError)"
+    assert not check.verified
+
+
+def test_certificates_that_cannot_be_read():
+    class Odd:
+        def get_peer_cert_chain(self, **_):
+            raise ValueError
+
+    assert tlscontext._shown(Odd()) == []
 
 
 def test_a_number_without_words(authorities):
