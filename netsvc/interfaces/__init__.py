@@ -31,7 +31,7 @@ from netsvc.interfaces.policy import (
     IWitness,
 )
 from netsvc.interfaces.security import ICertificates, ICredentials, ISenders, ISubmitter, IVerifiers
-from netsvc.interfaces.spool import IDeliveryAgent, IDeliveryMap, IRouting, ISite, ISpool
+from netsvc.interfaces.spool import IDeliveryAgent, IDeliveryMap, IDestinations, IRouting, ISite, ISpool
 from netsvc.interfaces.tls import ITlsPolicies, ITlsPolicyRows
 from netsvc.interfaces.vitals import ICheckup, ISlots, IVitals
 
@@ -50,8 +50,9 @@ __all__ = [
     "ICounters",
     "ICredentials",
     "IDeliveryAgent",
-    "IDeliveryMap",
     "IDeliveryAgentMaker",
+    "IDeliveryMap",
+    "IDestinations",
     "IDirectory",
     "IDoorRules",
     "IDoors",

@@ -86,13 +86,19 @@ class IQueueAdmin(Interface):
         """Start the job that takes ``job`` back, on the ids it acted on -> Deferred[int]; fails with StoreError."""
 
     def set_destination(key: str, rev: int, **policy: Any) -> Deferred[int]:
-        """Set paused pause_note pause_by pause_until max_conn max_rate of a destination -> Deferred[int], the new rev.
+        """Set how a destination is treated -> Deferred[int], the new rev.
 
-        Compare-and-set on ``rev``; fails with StoreError when it is another's.
+        ``paused`` ``pause_note`` ``pause_by`` ``pause_until``: whether it is left alone; ``connections`` ``messages``
+        ``rate_count`` ``rate_ms`` (0: as the site says), ``until_at`` and ``limited_by``: what is allowed there;
+        ``backoff=0`` forgets its failures.  Compare-and-set on ``rev``; fails with StoreError when it is another's.
+        With ``rev`` 0 a destination that nobody has sent to yet is made.
         """
 
-    def destinations() -> Deferred[list[Row]]:
-        """-> Deferred[list[row]] of destination/1."""
+    def destinations(key: str | None = None) -> Deferred[list[Row]]:
+        """-> Deferred[list[row]] of destination/1, that of ``key`` alone where it is given.
+
+        ``limit``, ``messages`` and ``rate`` (messages, ms) are what operators said, None where they said nothing.
+        """
 
 
 class IMailStore(Interface):

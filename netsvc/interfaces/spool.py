@@ -94,6 +94,17 @@ class ISpool(Interface):
         """Have ``callback()`` called in the reactor thread whenever work may have come due (accept, retry, release)."""
 
 
+class IDestinations(Interface):
+    """What operators allow destinations, and which nodes share the work."""
+
+    limits = Attribute("{key: (DestinationSettings, until when in ms or 0)}: what holds beside the site's settings")
+    nodes = Attribute("ids of the nodes that live, this one among them; () before anything is known")
+    node = Attribute("this node's id")
+
+    def watch(callback: Callable[[], None]) -> None:
+        """Have ``callback()`` called in the reactor thread after each change."""
+
+
 class IRouting(Interface):
     """Where mail for elsewhere goes."""
 

@@ -10,6 +10,7 @@ from zope.interface import implementer
 from netsvc.interfaces import IBodyReader, IQueueAdmin
 from netsvc.store import destinations, jobrows, pages, selection, summary
 from netsvc.store.jobs import Jobs
+from netsvc.store.steering import Steering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ class QueueAdmin:
         self._open_body = open_body
         self._wake = wake
         self._jobs = Jobs(engine, wake, clock)
+        self.steering = Steering(engine, clock)
 
     def counts(self, by: str, where: Expr | None = None) -> Deferred[list[Row]]:
         """Return queue.summary/1 rows, largest first."""
@@ -112,14 +114,15 @@ class QueueAdmin:
 
     def set_destination(self, key: str, rev: int, **policy: Any) -> Deferred[int]:
         """Change a destination's pause and limits; returns its new revision."""
-        done = self._engine.write(lambda tx: destinations.set_destination(tx, key, rev, policy))
+        number = self._engine.new_ids(1)[0]
+        done = self._engine.write(lambda tx: destinations.set_destination(tx, key, rev, policy, number))
 
-        def woken(new: int) -> int:
+        def woken(new: int) -> Deferred[int]:
             self._wake()
-            return new
+            return self.steering.load().addCallback(lambda _: new)
 
         return done.addCallback(woken)
 
-    def destinations(self) -> Deferred[list[Row]]:
+    def destinations(self, key: str | None = None) -> Deferred[list[Row]]:
         """Return destination/1 rows, by key."""
-        return self._engine.read(destinations.destinations)
+        return self._engine.read(lambda tx: destinations.destinations(tx, key))

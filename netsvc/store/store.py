@@ -126,6 +126,7 @@ class Store:
         if self.engine.closed:
             return
         self.directory.stop()
+        self.queue.steering.stop()
         self.site.stop()
         if self.upkeep is not None:
             await self.upkeep.stop()
@@ -181,10 +182,12 @@ async def open_store(
         store.beats.start()
     try:
         await store.site.load()
+        await store.queue.steering.load()
     except BaseException:
         await store.close()
         raise
     store.site.start()
+    store.queue.steering.start()
     store.directory.start()
     if spool.gaps.found:
         log("store.clock_gap", ms=spool.gaps.found)

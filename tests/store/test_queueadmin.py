@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
 from netsvc.criteria import Glob, Not, Test, matches
-from netsvc.interfaces import IQueueAdmin
+from netsvc.interfaces import IDestinations, IQueueAdmin
 from netsvc.mail.ids import parse_id, show_id, show_item
 from netsvc.mail.message import Result
 from netsvc.mail.outcome import Fault, Outcome
 from netsvc.records import StoreError
+from netsvc.settings import DestinationSettings
 from netsvc.store import narrow, pages, search, summary
 from netsvc.store.queueadmin import QueueAdmin
 from netsvc.store.queuerows import history_row
@@ -411,14 +412,28 @@ def test_destinations_and_their_policy(house, admin):
     until = house.spool.now() + 60_000
     rev = house.run(
         admin.set_destination(
-            "example.net", 0, paused=1, pause_note="storm\x1b", pause_by="op", pause_until=until, max_conn=3, max_rate=9
+            "example.net",
+            0,
+            paused=1,
+            pause_note="storm\x1b",
+            pause_by="op",
+            pause_until=until,
+            connections=3,
+            rate_count=9,
+            rate_ms=60_000,
+            until_at=until,
+            limited_by="op",
         )
     )
     assert rev == 1
     assert house.woken
     row = {r["key"]: r for r in house.run(admin.destinations())}["example.net"]
     assert (row["state"], row["until"], row["reason"], row["by"]) == ("suspended", until, "storm\\x1b", "op")
-    assert (row["limit"], row["rate"], row["deferred"], row["last_error"], row["rev"]) == (3, 9, 1, "later\\x07", 1)
+    assert (row["limit"], row["rate"], row["messages"]) == (3, (9, 60_000), None)
+    assert (row["limited_by"], row["limited_until"], row["failures"]) == ("op", until, 0)
+    assert (row["deferred"], row["incoming"], row["last_error"], row["rev"]) == (1, 0, "later\\x07", 1)
+    assert house.run(admin.destinations("example.net")) == [row]
+    assert house.run(admin.destinations("nobody.example")) == []
     assert row["oldest"] is not None
     by_key = {r["key"]: r["status"] for r in house.run(admin.counts("destination"))}
     assert by_key == {"example.net": "suspended", "[192.0.2.9]:25": "ok"}
@@ -431,14 +446,20 @@ def test_destinations_and_their_policy(house, admin):
 
 @pytest.mark.parametrize(
     ("policy", "why"),
-    [({}, "Nothing"), ({"colour": 1}, "no colour"), ({"max_conn": 0}, "between"), ({"dead_until": 0}, "no dead_until")],
+    [
+        ({}, "Nothing"),
+        ({"colour": 1}, "no colour"),
+        ({"connections": -1}, "between"),
+        ({"paused": 2}, "between"),
+        ({"dead_until": 0}, "no dead_until"),
+    ],
 )
 def test_policies_that_are_none(make_house, policy, why):
     house = make_house("memory")
     admin = QueueAdmin(house.engine, house.spool.open_body, list, house.pump)
     house.accept(deliveries=[house.away(1)])
     assert why in str(house.fails(admin.set_destination("[192.0.2.9]:25", 0, **policy), StoreError))
-    assert "no destination" in str(house.fails(admin.set_destination("x", 0, paused=1), StoreError))
+    assert "no destination" in str(house.fails(admin.set_destination("x", 1, paused=1), StoreError))
 
 
 def test_an_unknown_outcome_is_shown():
@@ -506,3 +527,52 @@ def test_a_nul_is_in_no_row(full, house, field):
     for value in ("a\0b", Glob("a\0*")):
         assert house.run(full.page(Test(field, "=", value))).rows == []
         assert house.run(full.page(Test(field, "in", (value,)))).rows == []
+
+
+def test_a_destination_is_closed_before_its_first_mail_and_opened_again(house):
+    admin = QueueAdmin(house.engine, house.spool.open_body, list, house.pump)
+    assert house.run(admin.set_destination("late.example", 0, paused=1, pause_note="not yet")) == 1
+    house.accept(deliveries=[house.away(key="late.example"), house.away(key="other.example", n=2)])
+    assert [row.key for row in house.run(house.spool.due(9))] == ["other.example"]
+    assert [r["incoming"] for r in house.run(admin.destinations("late.example"))] == [1]
+    assert house.run(admin.set_destination("late.example", 1, paused=0)) == 2
+    assert sorted(row.key for row in house.run(house.spool.due(9))) == ["late.example", "other.example"]
+
+
+def test_a_backoff_is_forgotten(house):
+    admin = QueueAdmin(house.engine, house.spool.open_body, list, house.pump)
+    house.accept(deliveries=[house.away(key="down.example")])
+    ((dest, *_),) = house.run(house.spool.due(9))
+    failure = Outcome(0, Result.DEFERRED, Fault.CONNECT_TIMEOUT, reply="timed out")
+    house.run(house.spool.destination_failed(dest, house.spool.now() + 10**7, failure))
+    house.run(house.spool.destination_rests(dest, house.spool.now() + 10**6))
+    assert house.run(house.spool.due(9)) == []
+    (row,) = house.run(admin.destinations())
+    assert (row["state"], row["failures"], row["rests_until"] is None) == ("backoff", 1, False)
+    house.run(admin.set_destination("down.example", 0, backoff=0))
+    (row,) = house.run(admin.destinations())
+    assert (row["state"], row["failures"], row["rests_until"]) == ("ok", 0, None)
+    assert [due.key for due in house.run(house.spool.due(9))] == ["down.example"]
+
+
+def test_limits_are_told_to_delivery_until_they_end(house):
+    admin = QueueAdmin(house.engine, house.spool.open_body, list, house.pump)
+    seen = []
+    steering = admin.steering
+    assert verifyObject(IDestinations, steering)
+    steering.watch(lambda: seen.append(dict(steering.limits)))
+    soon = house.spool.now() + 10**6
+    house.run(admin.set_destination("slow.example", 0, connections=2, messages=7, until_at=soon))
+    house.run(admin.set_destination("odd.example", 0, rate_count=10, rate_ms=60_000))
+    assert steering.limits == {
+        "slow.example": (DestinationSettings(2, 7), soon),
+        "odd.example": (DestinationSettings(rate=(10, 60_000)), 0),
+    }
+    assert steering.nodes == (steering.node,) == (house.engine.node_id,)
+    house.execute("UPDATE dest_limit SET until_at = 1 WHERE until_at <> 0")
+    house.run(admin.set_destination("odd.example", 1, connections=0, rate_count=0, messages=0))
+    assert steering.limits == {} == seen[-1]
+    assert house.rows("SELECT count(*) FROM dest_limit") == [(1,)]
+    assert {r["limit"] for r in house.run(admin.destinations())} == {None}
+    steering.start()
+    steering.stop()
