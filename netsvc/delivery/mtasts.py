@@ -172,6 +172,8 @@ class MtaSts:
         try:
             policy = read_policy(await self._fetch(name))
         except StsError as why:
+            if self._stopped:
+                return
             entry.tried, entry.why = now, escape(str(why), 300)
             self._logbook.event("tls.policy_failed", domain=name, why=entry.why)
             if entry.row is not None:

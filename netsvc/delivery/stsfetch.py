@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
@@ -195,14 +194,14 @@ class StsFetcher:
         """Return the policy file of ``domain`` (ASCII).  Raises StsError with words fit to be shown."""
         fetching = Deferred.fromCoroutine(_PolicyHost(self, f"mta-sts.{domain}").get())
         fetching.addTimeout(PATIENCE, self.reactor)
+        end = self.reactor.seconds() + PATIENCE
         try:
             return await fetching
         except StsError:
             raise
-        except TooLate:
-            raise StsError(f"no policy in {PATIENCE:g} s") from None
         except Exception as why:
-            raise StsError(_words(why)) from why
+            late = self.reactor.seconds() >= end  # the agent has words of its own for being cancelled
+            raise StsError(f"no policy in {PATIENCE:g} s" if late else _words(why)) from why
 
 
 def _words(why: BaseException) -> str:

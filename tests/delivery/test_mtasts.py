@@ -194,6 +194,15 @@ class MtaStsTests(TestCase):
         assert self.successResultOf(asked) is None
         assert self.policy() is None
         assert len(self.fetched) == 1
+        assert self.logbook.records == []
+
+    def test_a_fetch_that_fails_because_of_a_stop_is_no_failure_of_the_domain(self):
+        self.waiting = Deferred()
+        asked = Deferred.fromCoroutine(self.sts.policy("example.org"))
+        self.waiting.addErrback(lambda _: fail(StsError("cancelled")))
+        self.sts.stop()
+        assert self.successResultOf(asked) is None
+        assert self.logbook.records == []
 
     def test_an_old_one_is_renewed_while_it_is_used(self):
         self.policy()
