@@ -95,6 +95,7 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "delivery.stopped": ("info", ()),
     "delivery.done": ("info", ("msg", "n", "rcpt", "result", "host", "code", "status", "reply", "took_ms")),
     "delivery.destination_down": ("warn", ("destination", "why", "until_ms")),
+    "delivery.rerouted": ("info", ("n", "rev")),
     "delivery.reported": ("info", ("msg", "about", "rcpt")),
     "delivery.unreported": ("warn", ("msg", "sender")),
     "delivery.lost_lease": ("warn", ("msg", "n", "rcpt", "result")),

@@ -31,7 +31,7 @@ from netsvc.interfaces.policy import (
     IWitness,
 )
 from netsvc.interfaces.security import ICertificates, ICredentials, ISenders, ISubmitter, IVerifiers
-from netsvc.interfaces.spool import IDeliveryAgent, IDeliveryMap, IDestinations, IRouting, ISite, ISpool
+from netsvc.interfaces.spool import IDeliveryAgent, IDeliveryMap, IDestinations, IRerouting, IRouting, ISite, ISpool
 from netsvc.interfaces.tls import ITlsPolicies, ITlsPolicyRows
 from netsvc.interfaces.vitals import ICheckup, ISlots, IVitals
 
@@ -70,6 +70,7 @@ __all__ = [
     "IPolicyMaker",
     "IProtocolMaker",
     "IQueueAdmin",
+    "IRerouting",
     "IResolver",
     "IRouting",
     "IScramLogin",

@@ -130,6 +130,36 @@ class IRouting(Interface):
         """
 
 
+class IRerouting(Interface):
+    """Mail that waits, where routes have changed."""
+
+    shared = Attribute("bool: whether other nodes do the same")
+
+    def pending() -> Deferred[int]:
+        """-> Deferred[int]: the revision of the site whose routes what waits has not been compared with; 0 for none."""
+
+    def applied(rev: int) -> Deferred[None]:
+        """Remember that what waits goes by the routes of ``rev`` -> Deferred[None]."""
+
+    def strays(
+        after: int, limit: int, judge: Callable[[str, str], Hop]
+    ) -> Deferred[tuple[int, list[tuple[int, Hop]]]]:
+        """Look at up to ``limit`` deliveries that wait, with ids above ``after``.
+
+        -> Deferred[(the last one's id or 0 at the end, [(delivery id, where it belongs by ``judge``)])].
+        ``judge(domain, sender)`` is called in the store's thread.  Mail for domains of ours is let be.
+        """
+
+    def move(moves: Sequence[tuple[int, Hop]]) -> Deferred[int]:
+        """Move deliveries that wait, are on hold, or leased to this node -> Deferred[int]: how many.
+
+        Who was leased waits again, untried.  What was deferred is due now: what it waited for was the other destination.
+        """
+
+    def same(hop: Hop, key: str, kind: int, route: str) -> bool:
+        """-> whether a delivery with destination ``key``, of ``kind`` and by ``route`` is where ``hop`` leads."""
+
+
 class IDeliveryMap(Interface):
     """What is at the end of a route: told for people, by looking now."""
 

@@ -13,6 +13,7 @@ from netsvc.mail.escape import escape
 from netsvc.records import StoreError
 from netsvc.settings import SiteSettings
 from netsvc.store import aliasrows, sitetoml
+from netsvc.store.rerouting import note_change
 from netsvc.store.resolving import LOCAL
 from netsvc.store.seeding import COMMITTED, seed
 
@@ -120,6 +121,8 @@ def _change(tx: Tx, alter: Callable[[SiteSettings], SiteSettings], actor: str, c
     if not rows:
         raise StoreError("Somebody else changed the site at the same moment. Nothing was changed: try again")
     _put_routes(tx, settings.routes, altered.routes, rev + 1)
+    if (settings.routes, settings.sender_routes) != (altered.routes, altered.sender_routes):
+        note_change(tx, rev + 1)
     return rev + 1
 
 

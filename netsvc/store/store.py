@@ -21,6 +21,7 @@ from netsvc.store.engine import Engine
 from netsvc.store.leases import SLICE, free
 from netsvc.store.mailstore import MailStore
 from netsvc.store.queueadmin import QueueAdmin
+from netsvc.store.rerouting import Rerouting
 from netsvc.store.senders import Senders
 from netsvc.store.site import Site
 from netsvc.store.spool import Spool
@@ -109,6 +110,7 @@ class Store:
         self.account_rows = AccountRows(engine)
         self.counters = Counters(engine)
         self.credentials = Credentials(engine)
+        self.rerouting = Rerouting(engine)
         self.door_rules = DoorRules(engine)
         self.audit = Audit(engine, audit_file)
         self.site = Site(engine, reactor)
