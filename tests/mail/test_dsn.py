@@ -236,3 +236,82 @@ def test_the_whole_message(body):
     assert last.get_content_type() == "message/rfc822"
     assert last.get_content()["Subject"] == "hi"
     assert original in content
+
+
+def failures(content):
+    """What a bounce parser that is not ours, nor Python's, makes of a report: (given up, being tried)."""
+    from flufl.bounce import all_failures
+
+    temporary, permanent = all_failures(email.message_from_bytes(content))
+    return {one.decode() for one in permanent}, {one.decode() for one in temporary}
+
+
+def test_a_second_parser_finds_the_same():
+    carol = Failed("carol@example.com", "5.2.2", 552, "full", "mx.example.com", NOW)
+    assert failures(build(account(recipients=(BOB, carol)))) == ({"bob@example.net", "carol@example.com"}, set())
+    late = Failed("bob@example.net", "4.4.1", 0, "connection refused", "", NOW, retry_until=NOW + 1)
+    assert failures(build(account(action="delayed", recipients=(late,)))) == (set(), {"bob@example.net"})
+    for action in ("delivered", "relayed"):
+        assert failures(build(account(action=action, recipients=(Failed("b@example.net", "2.0.0"),)))) == (set(), set())
+    named = Failed("b@example.net", "5.1.1", orcpt="rfc822;old+2Btag@example.net")
+    assert failures(build(account(recipients=(named,))))[0] in ({"old+tag@example.net"}, {"b@example.net"})
+
+
+WIDE = {"to": "用@例え.example", "sender": "用@例え.example"}
+
+
+def wide(content):
+    """Return (words for people, report for programs, type of what is returned, its octets) of a report in UTF-8."""
+    assert max(len(line) for line in content.split(b"\r\n")) <= 998
+    assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
+    parts = content.split(b"\r\n--=")
+    assert len(parts) == 5
+    assert all(b"\r\nContent-Transfer-Encoding: 8bit\r\n" in part for part in parts[:3])
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in parts[1:4]]
+    return bodies[0].decode(), bodies[1].decode(), parts[3].split(b"\r\n")[1], bodies[2]
+
+
+def test_a_report_in_utf8():
+    """RFC 6533: who has an address beyond ASCII reads reports that are beyond it too."""
+    one = Failed("ü@bücher.example", "5.1.1", 550, "ü unknown", "mx", NOW, "utf-8;\\x{FC}@b\\x{FC}cher.example")
+    original = "From: 用@例え.example\r\nSubject: grüße\r\n\tdir\r\n\r\nbody\r\n".encode()
+    content = build(account(recipients=(one,), original=original, withheld=3, **WIDE))
+    people, programs, kind, header = wide(content)
+    assert "<ü@bücher.example>:" in people
+    assert "3 reports to you before this one were not sent" in people
+    assert "\r\nFinal-Recipient: utf-8; ü@bücher.example\r\n" in programs
+    assert "\r\nOriginal-Recipient: utf-8; ü@bücher.example\r\n" in programs
+    assert "\r\nDiagnostic-Code: smtp; 550 5.1.1 ü unknown\r\n" in programs
+    assert kind == b"Content-Type: message/global-headers"
+    assert header == "From: 用@例え.example\r\nSubject: grüße\r\n\tdir\r\n".encode()
+    assert b"Content-Type: message/global-delivery-status\r\n" in content
+    message = email.message_from_bytes(content, policy=email.policy.SMTPUTF8)
+    assert [part.get_content_type() for part in message.get_payload()] == [
+        "text/plain",
+        "message/global-delivery-status",
+        "message/global-headers",
+    ]
+
+
+def test_the_whole_message_beyond_ascii():
+    original = "Subject: grüße\r\n\r\nbody\r\n".encode()
+    assert b"Content-Type: message/global\r\n" in build(account(original=original, whole=True, **WIDE))
+    assert b"Content-Type: message/rfc822\r\n" in build(account(original=b"A: b\r\n\r\n\xc3\xbc", whole=True, **WIDE))
+    assert b"Content-Type: message/rfc822\r\n" in build(account(original=original, whole=True))
+
+
+@settings(deadline=None)
+@given(FOREIGN, FOREIGN, st.binary(max_size=3000), st.text(max_size=300))
+def test_whatever_is_foreign_in_utf8(rcpt, words, original, orcpt):
+    one = Failed(rcpt, words, 550, words, words, NOW, "utf-8;" + orcpt, NOW)
+    content = build(account(recipients=(one,), original=original, envid=words, **WIDE))
+    assert "\r\nBcc" not in "".join(wide(content)[:2])
+
+
+def test_a_header_beyond_ascii_comes_back_in_ascii():
+    original = "Subject: grüße = x\r\nTo: " + "ü" * 400 + "\r\n\r\nbody\r\n"
+    *_, last = email.message_from_bytes(build(account(original=original.encode()))).get_payload()
+    assert last["Content-Transfer-Encoding"] == "quoted-printable"
+    text = last.get_payload(decode=True).decode()
+    assert text.replace("\r\n\t", "").replace("\r\n", "\n").startswith("Subject: grüße = x\nTo: " + "ü" * 400)
+    assert b"Subject: gr?e\r\n" in build(account(original=b"Subject: gr\xfce\r\n\r\n"))
