@@ -9,6 +9,7 @@ such as Courier's and Dovecot's, read and write the same file.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import time
@@ -145,11 +146,10 @@ def make_room(box: int, tmp: int, usual: Quota, size: int, name: str) -> None:
 
     ``usual`` is the quota of a folder that says none; in ``tmp``, its folder of that name, ``name`` is ours to write.
     """
-    known = read_size(box, usual)
-    if known is None:
-        if not usual:
-            return
-        known = Known(usual, sound=False)
+    if not usual and read_size(box, usual) is None:
+        return
+    fcntl.flock(box, fcntl.LOCK_EX)  # until it is closed: two that come at once are counted one after the other
+    known = read_size(box, usual) or Known(usual, sound=False)
     if not known.quota:
         return
     full = not known.quota.leaves_room(known.octets + size, known.messages + 1)
