@@ -31,6 +31,7 @@ from netsvc.interfaces import (
     IConsole,
     ICounters,
     ICredentials,
+    IDeliveryMap,
     IDirectory,
     IDoors,
     IEvents,
@@ -40,6 +41,7 @@ from netsvc.interfaces import (
     IPolicies,
     IPolicyGround,
     IQueueAdmin,
+    IRerouting,
     IResolver,
     IRouting,
     ISenders,
@@ -47,6 +49,7 @@ from netsvc.interfaces import (
     ISite,
     ISlots,
     ISpool,
+    ITlsPolicies,
     IVerifiers,
     IVitals,
 )
@@ -194,11 +197,14 @@ async def open_house(
     await doors.load()
     tls = make_tls_policies(store, resolver, authorities, logbook, reactor, undo)
     house = build(ground, hasher, sessions, routing, doors)
+    house.mailbox_service.tls_policies = keeping(ITlsPolicies, tls)
     delivery = DeliveryService(
         store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing,
         credentials=keeping(ICredentials, store.credentials), agents=config.agents, resolver=resolver,
-        tls=tls,
+        tls=tls, rerouting=keeping(IRerouting, store.rerouting),
+        destinations=store.queue.steering,
     )  # fmt: skip
+    house.mailbox_service.delivery_map = keeping(IDeliveryMap, delivery.map)
     control = control_service(house, config)
 
     # Scene two: set going what works by itself.

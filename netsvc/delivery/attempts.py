@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 
 from netsvc.delivery.commandagent import CommandAgent
 from netsvc.delivery.faults import AttemptError, deferred
+from netsvc.delivery.lanes import MOST_RECIPIENTS
 from netsvc.delivery.maildiragent import MaildirAgent
 from netsvc.delivery.pluginagent import PluginAgents
 from netsvc.delivery.reports import Reports, asks
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from netsvc.interfaces import IDeliveryAgent
     from netsvc.settings import SiteSettings
 
-MOST_RECIPIENTS = 100
-"""Recipients in one transaction."""
 UNREACHED = "the destination could not be reached before the message expired"
 TOO_LATE = "it could not be delivered by the time its sender set"
 REPORT_PAUSE = 5.0
@@ -178,15 +177,16 @@ class Attempts:
                     )
                 lane.dead_until = lane.alone_until
                 telling = ground.spool.destination_failed(lane.dest_id, lane.dead_until, outcome)
-                self._tell(telling.addCallback(lambda _: lane.known()))
+                self.tell(telling.addCallback(lambda _: lane.known()))
             return
         answered = outcome.result is not Result.RELEASED and outcome.fault is not Fault.ROUTING
         if answered and (lane.streak or not lane.proved):
             lane.streak = lane.dead_until = lane.alone_until = 0
             lane.proved = True
-            self._tell(ground.spool.destination_ok(lane.dest_id))
+            self.tell(ground.spool.destination_ok(lane.dest_id))
 
-    def _tell(self, telling: Deferred[Any]) -> None:
+    def tell(self, telling: Deferred[Any]) -> None:
+        """Log what the store does not take."""
         telling.addErrback(
             lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="state of a destination")
         )

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 IDLE = 10
 """Seconds a connection waits for another message."""
-MOST_MESSAGES = 100
-"""Messages carried by one connection."""
 QUIT_PATIENCE = 5
 _STOPPING = "the service is stopping"
 
@@ -234,6 +232,8 @@ class Connection:
         job.end(outcomes)
         if wire.session.state == "ready":
             self.peer.carried()
+        elif not self._stopping and not self._kicked:
+            self.peer.broke()
 
     def _failed(self, why: BaseException, rows: list[Leased], record: Transcript) -> list[Outcome]:
         """Return the outcomes of what something went wrong with: the peer, the way to it, or our own store."""
@@ -259,7 +259,8 @@ class Connection:
 
     async def _next(self, wire: Wire) -> Job | None:
         """Return the next job, waiting idle for one; None when the connection is to be closed."""
-        most = min(most_messages(wire.session.extensions) or MOST_MESSAGES, MOST_MESSAGES)
+        most = self.peer.most_messages()
+        most = min(most_messages(wire.session.extensions) or most, most)
         if self._stopping or self._kicked or not wire.usable or self._messages >= most:
             return None
         job = self.peer.next_job()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
+    from netsvc.delivery.allowances import Allowances
     from netsvc.delivery.tlspolicy import TlsPolicies
     from netsvc.interfaces import (
         ICredentials,
@@ -45,3 +46,4 @@ class Ground:
     credentials: ICredentials | None = None
     resolver: IResolver | None = None
     agents: Mapping[str, IDeliveryAgentMaker] = field(default_factory=dict)
+    allowances: Allowances | None = None

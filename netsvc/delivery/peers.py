@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from netsvc.mail.outcome import Outcome
 
 FIRST_WINDOW = 5
+MOST_MESSAGES = 100
+"""Messages on one connection, unless something else is said."""
 
 
 class Window:
@@ -42,6 +44,10 @@ class Window:
     def success(self) -> None:
         """Grow: a message went through."""
         self._size = min(self._size + 1 / self._size, float(max(self._limit(), 1)))
+
+    def restart(self) -> None:
+        """Begin with one connection: the peer was dead."""
+        self._size = 1.0
 
     def failure(self, open_now: int) -> None:
         """Shrink: a connection could not be opened while ``open_now`` were open."""
@@ -74,6 +80,7 @@ class Peer:
         self.open: set[Connection] = set()
         self.idle: list[Connection] = []
         self.failures = 0
+        self.most_messages: Callable[[], int] = lambda: MOST_MESSAGES
         self._connect = connect
         self.stopping = False
 
@@ -115,6 +122,10 @@ class Peer:
         if self.jobs:
             self.balance()
 
+    def broke(self) -> None:
+        """Note that a connection ended within a message, or the peer closed it: it may have too many."""
+        self.window.failure(len(self.open))
+
     def failed(self, job: Job) -> bool:
         """Note that a connection for ``job`` could not be opened; True when the job waits for one of those open now.
 
@@ -130,6 +141,7 @@ class Peer:
             return True
         self.failures += 1
         if self.failures >= FAILURES_TO_DEAD:
+            self.window.restart()
             self.give_back()
         return False
 

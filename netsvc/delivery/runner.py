@@ -16,9 +16,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from netsvc.delivery.attempts import MOST_RECIPIENTS, Attempts
+from netsvc.delivery.allowances import Allowances
+from netsvc.delivery.attempts import Attempts
+from netsvc.delivery.following import Following
 from netsvc.delivery.ground import Ground
-from netsvc.delivery.lanes import Lane
+from netsvc.delivery.lanes import MOST_RECIPIENTS, Lanes, rest_of_messages
+from netsvc.delivery.mapping import DeliveryMap
 from netsvc.delivery.routing import Router
 from netsvc.delivery.settling import Settler
 from netsvc.delivery.telling import log_outcome, log_report
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
     from netsvc.interfaces import (
         ICredentials,
         IDeliveryAgentMaker,
+        IDestinations,
         IDirectory,
+        IRerouting,
         IResolver,
         IRouting,
         ISessions,
@@ -51,8 +56,6 @@ MOST_EXPIRED = 200
 """Deliveries of one such look's unit of work."""
 SHORTEST = 0.05
 """Seconds between two looks, however much is announced."""
-MOST_LEASED = 2_000
-"""Deliveries in memory."""
 MOST_DESTINATIONS = 100
 """Destinations looked at at once, besides those that have no room."""
 SETTLE_PATIENCE = 10
@@ -80,11 +83,16 @@ class DeliveryService(Service):
     """Without one, only mail for addresses and for names this host knows by itself goes out."""
     agents: Mapping[str, IDeliveryAgentMaker] = field(default_factory=dict)
     """The plugins that carry mail, by name."""
+    rerouting: IRerouting | None = None
+    """Without it, what waits stays where it is when routes change."""
+    destinations: IDestinations | None = None
+    """What operators allow destinations, and the nodes that share them; the site's settings alone unless given."""
     leased: dict[int, Leased] = field(default_factory=dict, init=False)
     """What is leased and not yet settled, by delivery id."""
 
     def __post_init__(self) -> None:
         """Put the rooms together."""
+        allowances = Allowances(self.site, self.destinations, self.spool.now, self.now)
         ground = Ground(
             spool=self.spool,
             directory=self.directory,
@@ -100,10 +108,13 @@ class DeliveryService(Service):
             credentials=self.credentials,
             resolver=self.resolver,
             agents=self.agents,
+            allowances=allowances,
         )
-        self._lanes: dict[int, Lane] = {}
+        self._lanes = Lanes(allowances)
         self._settler = Settler(ground, self._settled)
         self._attempts = Attempts(ground, self._came)
+        self.map = DeliveryMap(ground)
+        self._following = Following(ground, self.rerouting, self.leased) if self.rerouting else None
         self._poll = LoopingCall(self.wake)
         self._poll.clock = self.reactor
         self._expiring = LoopingCall(self._expire)
@@ -120,6 +131,8 @@ class DeliveryService(Service):
         self.spool.wake(self.wake)
         self._poll.start(POLL, now=True)
         self._expiring.start(EXPIRE_POLL, now=False)
+        if self._following is not None:
+            self._following.start()
         self.logbook.event("delivery.started")
 
     def stopService(self) -> Deferred[None]:
@@ -131,6 +144,9 @@ class DeliveryService(Service):
         for call in (self._poll, self._expiring):
             if call.running:
                 call.stop()
+        walking = self._following.stop() if self._following is not None else None
+        if walking is not None:
+            await walking
         if self._looking is not None:
             await self._looking
         if self._soon is not None and self._soon.active():
@@ -172,63 +188,46 @@ class DeliveryService(Service):
         pumping.addCallback(pumped)
 
     async def _pump(self) -> None:
-        while self.running and len(self.leased) < MOST_LEASED:
+        while self.running and self._space() > 0:
             wants = await self._wants()
             if not wants or not self.running:
                 return
             rows = await self.spool.lease(wants)
-            more = self._rest_of_messages(rows, wants)
+            more = rest_of_messages(rows, wants, self._space() - len(rows))
             try:
                 rest = await self.spool.lease(more) if more else []
             except BaseException:
                 self._take(rows)  # they are ours, whatever became of the others
                 raise
-            self._take([*rows, *rest])
+            rest = [*rows, *rest]
+            if self._following is not None and self._following.unsettled:
+                rest = await self._following.keep(rest)
+            self._take(rest)
             if len(rows) < sum(n for _, n in wants):
                 return
 
-    def _rest_of_messages(self, rows: list[Leased], wants: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Return what to lease besides, so that a message to many at one destination is not cut into pieces."""
-        found: dict[int, list[Leased]] = {}
-        for row in rows:
-            found.setdefault(row.dest_id, []).append(row)
-        room = MOST_LEASED - len(self.leased) - len(rows)
-        more = []
-        for dest_id, n in wants:
-            same = found.get(dest_id, [])
-            if len(same) == n:
-                size = sum(1 for row in same if row.message_id == same[-1].message_id)
-                take = min(MOST_RECIPIENTS - size, room)
-                if size > 1 and take > 0:
-                    more.append((dest_id, take))
-                    room -= take
-        return more
-
     async def _wants(self) -> list[tuple[int, int]]:
         """Return what to lease: (destination, how many)."""
-        now = self.spool.now()
-        full = sum(1 for lane in self._lanes.values() if not lane.room(now))
-        due = await self.spool.due(MOST_DESTINATIONS + full)
-        room = MOST_LEASED - len(self.leased)
-        lanes = []
-        for dest_id, *_ in due:
-            lane = self._lanes.get(dest_id)
-            if lane is None:
-                lane = self._lanes[dest_id] = Lane(dest_id)
-            if lane.room(now):
-                lanes.append(lane)
-        wants = []
-        for n, lane in enumerate(lanes):
-            take = min(lane.room(now), max(room // (len(lanes) - n), 1), room)
-            if take > 0:
-                wants.append((lane.dest_id, take))
-                room -= take
-        return wants
+        lanes, look = self._lanes, MOST_DESTINATIONS + self._lanes.full
+        while True:
+            due = await self.spool.due(look)
+            now = self.spool.now()
+            found = lanes.open(due, now)
+            if found or len(due) < look:
+                break
+            look *= 2
+        while lanes.resting:
+            dest_id, until = lanes.resting.popitem()
+            self._attempts.tell(self.spool.destination_rests(dest_id, until))
+        return lanes.wants(found, lanes.space(len(self.leased), now))
 
     def _take(self, rows: list[Leased]) -> None:
         """Have every leased delivery attempted, those of one message and destination together."""
+        now = self.spool.now()
         for group in self._hold(rows).values():
-            self._attempts.begin(self._lanes[group[0].dest_id], group)
+            lane = self._lanes.get(group[0].dest_id)
+            lane.began(-(-len(group) // MOST_RECIPIENTS), now)
+            self._attempts.begin(lane, group)
 
     def _hold(self, rows: list[Leased]) -> dict[tuple[int, int], list[Leased]]:
         """Note what is leased -> what shares message and destination together."""
@@ -237,11 +236,11 @@ class DeliveryService(Service):
         for row in rows:
             self.leased[row.id] = row
             groups.setdefault((row.message_id, row.dest_id), []).append(row)
-            lane = self._lanes.get(row.dest_id)
-            if lane is None:
-                lane = self._lanes[row.dest_id] = Lane(row.dest_id)
-            lane.leased(1, now)
+            self._lanes.leased(row.dest_id, now)
         return groups
+
+    def _space(self) -> int:
+        return self._lanes.space(len(self.leased), self.spool.now())
 
     def _expire(self) -> Deferred[None]:
         """Give up what expired while nobody tried it, because its destination is left alone."""
@@ -252,7 +251,7 @@ class DeliveryService(Service):
         return looking
 
     async def _expire_some(self) -> None:
-        while self.running and (room := MOST_LEASED - len(self.leased)) > 0:
+        while self.running and (room := self._space()) > 0:
             before = self.spool.before(self.site.current.delivery.expire)
             rows = await self.spool.overdue(before, min(room, MOST_EXPIRED))
             for group in self._hold(rows).values():
@@ -263,13 +262,14 @@ class DeliveryService(Service):
     def _came(self, rows: list[Leased], outcomes: list[Outcome], reports: list[Report]) -> None:
         """Settle what an attempt came to."""
         self._settler.add(outcomes, reports)
-        lane = self._lanes[rows[0].dest_id]
-        if lane.left(len(rows), self.spool.now()):
+        if self._lanes.left(rows[0].dest_id, len(rows), self.spool.now()):
             self.wake()
 
     def _settled(self, settled: Settled, outcomes: list[Outcome], reports: list[Report]) -> None:
         """Tell what the store has now, and let it go."""
-        full = len(self.leased) >= MOST_LEASED
+        if self._following is not None and self._following.late:
+            self._following.settled(outcomes)
+        full = self._space() <= 0
         lost = frozenset(settled.lost)
         changed = {outcome.delivery_id: outcome for outcome in settled.changed}
         for report in reports:
@@ -280,11 +280,4 @@ class DeliveryService(Service):
                 log_outcome(self.logbook, row, changed.get(row.id, outcome), lost=row.id in lost)
         if full:
             self.wake()
-        self._tidy()
-
-    def _tidy(self) -> None:
-        if len(self._lanes) > 10_000:
-            now = self.spool.now()
-            for dest_id, lane in list(self._lanes.items()):
-                if not lane.out and not lane.streak and lane.dead_until <= now:
-                    del self._lanes[dest_id]
+        self._lanes.tidy(self.spool.now())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from zope.interface import implementer
 
+from netsvc.delivery.allowances import Allowances
 from netsvc.delivery.approach import Approach, Ways
 from netsvc.delivery.connection import Connection, Surroundings
 from netsvc.delivery.dialing import Dialer
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from netsvc.delivery.transcript import Transcript
     from netsvc.mail.message import Hop, Leased
     from netsvc.mail.outcome import Outcome
-    from netsvc.settings import SiteSettings
 
 STOP_PATIENCE = 30
 """Seconds that a stop waits for answers to final dots."""
@@ -49,6 +49,7 @@ class SmtpAgent:
         self._ground = ground
         self._reactor: Any = ground.reactor
         self._peers: dict[str, Peer] = {}
+        self._allowances = ground.allowances or Allowances(ground.site, None, ground.spool.now, ground.now)
         self.hosts = Hosts(ground)
         deadlines = Deadlines(ground.reactor, ground.now)
         wires, lmtp = (WireFactory(ground.hostname, deadlines, kind) for kind in (ClientSession, LmtpSession))
@@ -69,16 +70,18 @@ class SmtpAgent:
                 target = hop_target(next_hop)
             except ValueError as why:
                 return succeed(deferred(recipients, AttemptError(Fault.ROUTING, str(why), "4.4.4")))
-            peer = self._peers[next_hop.key] = Peer(target, self._limit, self._connect)
-            peer.stopping = self._stopping
+            peer = self._peers[next_hop.key] = self._peer(next_hop.key, target)
             self._tidy()
         job = Job(next_hop, list(recipients), observer)
         peer.submit(job)
         return job.done
 
-    def _limit(self) -> int:
-        settings: SiteSettings = self._ground.site.current
-        return settings.delivery.connections
+    def _peer(self, key: str, target: Target) -> Peer:
+        known = self._allowances
+        peer = Peer(target, lambda: known.of(key).connections, self._connect)
+        peer.most_messages = lambda: known.of(key).messages
+        peer.stopping = self._stopping
+        return peer
 
     def _approach(self, target: Target, record: Transcript) -> Approach:
         return Approach(self._ways, target, record)

@@ -172,7 +172,12 @@ class Spool:
 
     def due(self, limit: int) -> Deferred[list[DueDestination]]:
         """Say which destinations have work."""
-        return self._engine.read(lambda tx: leases.due(tx, limit))
+        return self._engine.read(lambda tx: leases.due(tx, limit)).addCallback(self._seen)
+
+    def _seen(self, due: list[DueDestination]) -> list[DueDestination]:
+        """Note which destinations have failed, on whatever node: so that one that works again is told."""
+        self._failing.update(found.id for found in due if found.streak)
+        return due
 
     def next_due(self) -> Deferred[int | None]:
         """Say when to look again."""

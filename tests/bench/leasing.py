@@ -11,8 +11,8 @@ import time
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from netsvc.delivery.lanes import MANY
-from netsvc.delivery.runner import MOST_DESTINATIONS, MOST_LEASED
+from netsvc.delivery.lanes import MANY, MOST_LEASED
+from netsvc.delivery.runner import MOST_DESTINATIONS
 from netsvc.delivery.settling import MOST_AT_ONCE
 from netsvc.mail.message import Result
 from netsvc.mail.outcome import Fault, Outcome

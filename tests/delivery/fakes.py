@@ -11,6 +11,7 @@ from zope.interface import implementer
 from netsvc.delivery.ground import Ground
 from netsvc.interfaces import IBodyReader, ISpool
 from netsvc.mail.ids import make_id
+from netsvc.mail.message import DueDestination
 from netsvc.mail.outcome import Settled
 from tests.delivery.rows import NOW
 from tests.fakes import FakeDirectory, FakeLogbook, FakeRouting, FakeSessions, FakeSite
@@ -60,6 +61,8 @@ class FakeQueue:
         self.hold_settle = False
         self.unsettled = []
         self.lost = ()
+        self.streaks = {}
+        self.rests = []
         self.wakes = []
         self.sequence = 100
 
@@ -80,7 +83,15 @@ class FakeQueue:
         found = [
             dest for dest in dict.fromkeys(r.dest_id for r in self.waiting) if self.dead.get(dest, 0) <= self.clock
         ]
-        return succeed([(dest, self.clock) for dest in found][:limit])
+        keys = {r.dest_id: r.dest_key for r in reversed(self.waiting)}
+        return succeed(
+            [DueDestination(dest, self.clock, keys[dest], self.streaks.get(dest, 0)) for dest in found][:limit]
+        )
+
+    def destination_rests(self, dest_id, until):
+        self.rests.append((dest_id, until))
+        self.dead[dest_id] = until
+        return succeed(None)
 
     def lease(self, wants):
         self.leases.append(list(wants))
@@ -119,10 +130,12 @@ class FakeQueue:
     def destination_failed(self, dest_id, until, outcome):
         self.failed.append((dest_id, until, outcome))
         self.dead[dest_id] = until
+        self.streaks[dest_id] = self.streaks.get(dest_id, 0) + 1
         return succeed(len(self.failed))
 
     def destination_ok(self, dest_id):
         self.fine.append(dest_id)
+        self.streaks.pop(dest_id, None)
         return succeed(None)
 
     def open_body(self, blob_id):

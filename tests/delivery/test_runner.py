@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from netsvc.delivery import runner
+from netsvc.delivery import lanes, runner
 from netsvc.delivery.runner import DeliveryService
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.message import FLAG_REPORT, FLAG_WARNED, Kind, Result
@@ -120,7 +120,7 @@ class DeliveryTest(ServiceCase):
         self.assertEqual(len(self.results()), 250)
 
     def test_a_message_is_not_cut_into_pieces_for_want_of_room(self):
-        self.patch(runner, "MOST_LEASED", 8)
+        self.patch(lanes, "MOST_LEASED", 8)
         self.make(*[row(id=n, n=n) for n in range(1, 11)])
         self.agent.hold = True
         self.start()
@@ -164,7 +164,7 @@ class DeliveryTest(ServiceCase):
     def test_a_destination_that_slows_down_gets_less(self):
         self.make(*[row(id=n, message_id=n) for n in range(1, 400)])
         self.start()
-        lane = self.service._lanes[7]
+        lane = self.service._lanes.lanes[7]
         self.assertGreater(lane.allow, 5)
         self.agent.hold = True
         self.spool.waiting += [row(id=n, message_id=n) for n in range(400, 2000)]
@@ -177,7 +177,7 @@ class DeliveryTest(ServiceCase):
 
     def test_what_is_in_memory_is_bounded(self):
         rows = [row(id=d * 10 + n, message_id=d * 10 + n, dest_id=d) for d in range(40) for n in range(5)]
-        self.patch(runner, "MOST_LEASED", 50)
+        self.patch(lanes, "MOST_LEASED", 50)
         self.make(*rows)
         self.agent.hold = True
         self.start()
@@ -193,10 +193,10 @@ class DeliveryTest(ServiceCase):
         self.make()
         self.start()
         for n in range(10_001):
-            self.service._lanes[n + 100] = type(self.service._lanes.get(7) or runner.Lane(7))(n + 100)
+            self.service._lanes.get(n + 100)
         self.spool.waiting.append(row(id=1))
         self.go(1)
-        self.assertLess(len(self.service._lanes), 10)
+        self.assertLess(len(self.service._lanes.lanes), 10)
 
 
 class FailureTest(ServiceCase):

@@ -4,7 +4,7 @@ from twisted.internet import error
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from netsvc.delivery.connection import MOST_MESSAGES
+from netsvc.delivery.peers import MOST_MESSAGES
 from netsvc.delivery.smtpagent import SmtpAgent
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.message import FLAG_8BIT, FLAG_UTF8, Hop, Kind, Result
