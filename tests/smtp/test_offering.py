@@ -3,7 +3,7 @@
 import pytest
 
 from netsvc.mail.envelope import NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RET_FULL, RET_HDRS, Wishes
-from netsvc.smtp.offering import Transaction, most_messages, objection, of_mail, of_rcpt
+from netsvc.smtp.offering import Transaction, most_messages, most_recipients, objection, of_mail, of_rcpt
 
 ALL = dict.fromkeys(["SIZE", "8BITMIME", "BINARYMIME", "CHUNKING", "SMTPUTF8", "DSN", "REQUIRETLS", "MT-PRIORITY"], "")
 ALL["DELIVERBY"] = "60"
@@ -96,3 +96,11 @@ def test_how_many_messages_a_session_may_carry(limits, most):
     """RFC 9422 4.1."""
     assert most_messages({"LIMITS": limits}) == most
     assert most_messages({}) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"), [("RCPTMAX=100 MAILMAX=20", 100), ("mailmax=7;rcptmax=1", 1), ("MAILMAX=5", None), ("", None)]
+)
+def test_how_many_recipients_a_transaction_may_have(limits, most):
+    assert most_recipients({"LIMITS": limits}) == most
+    assert most_recipients({}) is None
