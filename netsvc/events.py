@@ -97,6 +97,7 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "delivery.destination_down": ("warn", ("destination", "why", "until_ms")),
     "delivery.rerouted": ("info", ("n", "rev")),
     "delivery.reported": ("info", ("msg", "about", "rcpt")),
+    "delivery.report_withheld": ("warn", ("msg", "sender")),
     "delivery.unreported": ("warn", ("msg", "sender")),
     "delivery.lost_lease": ("warn", ("msg", "n", "rcpt", "result")),
     "delivery.agent_misconfigured": ("error", ("agent", "why")),

@@ -63,6 +63,7 @@ class DeliverySettings:
     )
     expire: int = 5 * DAY
     warn: int = 4 * HOUR
+    reports: int = 100
     retry_classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     connections: int = 20
     messages: int = 100

@@ -74,6 +74,7 @@ class _SiteReader:
             retry_classes=reader.take("retry_classes", retry_classes, usual.retry_classes),
             expire=reader.take("expire", values.duration, usual.expire),
             warn=reader.take("warn", values.duration, usual.warn),
+            reports=reader.take("reports", values.whole, usual.reports),
             connections=reader.take("connections", values.counted, usual.connections),
             messages=reader.take("messages", values.counted, usual.messages),
             dns=reader.take("dns", values.listed(values.name_server), usual.dns),

@@ -13,39 +13,37 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netsvc.delivery.offers import is_text
+from netsvc.delivery.reportcap import ReportCap
+from netsvc.delivery.reportees import NOWHERE, POSTMASTER, to_postmaster, to_sender
 from netsvc.delivery.retry import is_worth_warning
 from netsvc.delivery.schedules import ending, settings_for
-from netsvc.mail.address import NULL, Address, AddressError, parse_address
 from netsvc.mail.dsn import SUBJECTS, Account, Failed, build
 from netsvc.mail.envelope import NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RET_FULL, RET_HDRS
 from netsvc.mail.ids import show_id
 from netsvc.mail.message import (
     FLAG_8BIT,
     FLAG_BY_TRACE,
+    FLAG_LAST,
     FLAG_REPORT,
     FLAG_TLS,
     FLAG_UTF8,
     FLAG_WARNED,
-    Hop,
     Kind,
     Leased,
-    LocalDelivery,
-    MailboxRef,
     Message,
-    NewDelivery,
     Result,
 )
 from netsvc.mail.outcome import Outcome, Report
-from netsvc.mail.trace import date_time, return_path
+from netsvc.mail.trace import date_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from netsvc.delivery.ground import Ground
+    from netsvc.delivery.reportees import Places
     from netsvc.settings import SiteSettings
 
 _ENDED = frozenset({Result.BOUNCED, Result.EXPIRED})
-POSTMASTER = "postmaster"
 MOST_RETURNED = 256 << 10
 """Octets of a message that is returned whole where its sender asks for that (RET=FULL)."""
 Case = tuple[Leased, Outcome]
@@ -92,6 +90,7 @@ class Reports:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._cap = ReportCap(ground.now)
         self._warned: OrderedDict[int, None] = OrderedDict()
 
     async def make(self, rows: list[Leased], outcomes: list[Outcome]) -> tuple[list[Outcome], list[Report]]:
@@ -136,32 +135,36 @@ class Reports:
     async def _about(self, cases: list[tuple[Leased, Outcome]], action: str, now: int) -> Report | None:
         first = cases[0][0]
         own = bool(first.flags & FLAG_REPORT)
-        if not first.sender and (not own or _is_postmaster(first)):
+        if not first.sender and (not own or first.flags & FLAG_LAST or _is_postmaster(first)):
             return None
         message_id = self._ground.spool.new_id()
-        deliveries: list[NewDelivery] = []
-        local: list[LocalDelivery] = []
-        to = first.sender
+        trace = self._trace(message_id, now)
+        where, to, last = NOWHERE, first.sender, False
         if not own:
-            deliveries, local = await self._to_sender(first.sender, message_id, now)
-        if not deliveries and not local:
-            to = f"{POSTMASTER}@{self._ground.hostname}"
+            most = self._ground.site.current.delivery.reports
+            if not self._cap.allows(first.sender, most):
+                self._ground.logbook.event("delivery.report_withheld", msg=first.message_id, sender=first.sender)
+                return None
+            where = await to_sender(self._ground, first.sender, trace, now)
+        if where == NOWHERE:
+            to, last = f"{POSTMASTER}@{self._ground.hostname}", True
             if action == "failed" and not first.notify & NOTIFY_NEVER:
-                local = await self._to_postmaster(message_id, now)
-        if not deliveries and not local:
+                where = await to_postmaster(self._ground, trace, now)
+        if where == NOWHERE:
             self._ground.logbook.event("delivery.unreported", msg=first.message_id, sender=first.sender)
             return None
-        return await self._report(message_id, to, (cases, action), (deliveries, local), now)
+        return await self._report(message_id, (to, last), (cases, action), where, now)
 
     async def _report(
         self,
         message_id: int,
-        to: str,
+        whom: tuple[str, bool],
         about: tuple[list[tuple[Leased, Outcome]], str],
-        where: tuple[list[NewDelivery], list[LocalDelivery]],
+        where: Places,
         now: int,
     ) -> Report:
-        (cases, action), (deliveries, local) = about, where
+        """Return a report to ``whom`` (and whether it is the last: nobody hears of its failure)."""
+        (to, last), (cases, action), (deliveries, local) = whom, about, where
         first = cases[0][0]
         original, whole = await self._original(first, action)
         account = Account(
@@ -178,6 +181,7 @@ class Reports:
             envid=first.envid,
             whole=whole,
             by_at=first.by_at,
+            withheld=0 if last else self._cap.withheld(to),
         )
         content = build(account)
         settings: SiteSettings = self._ground.site.current
@@ -190,7 +194,7 @@ class Reports:
             received_at=now,
             expires_at=now + settings.delivery.expire,
             rcpts=len(deliveries) + len(local),
-            flags=FLAG_REPORT | FLAG_WARNED | _kept(first, to, content),
+            flags=FLAG_REPORT | FLAG_WARNED | (FLAG_LAST if last else 0) | _kept(first, to, content),
             msgid=f"<{show_id(message_id)}@{self._ground.hostname}>",
             subject=SUBJECTS[action],
             ret=RET_HDRS if first.flags & FLAG_TLS else 0,
@@ -220,50 +224,9 @@ class Reports:
             return row.hdr, False
         return row.hdr + content, whole and is_text(content)
 
-    async def _to_sender(self, sender: str, message_id: int, now: int) -> tuple[list[NewDelivery], list[LocalDelivery]]:
-        try:
-            address = parse_address(sender, utf8=True)
-        except AddressError:
-            return [], []
-        resolution = await self._ground.directory.resolve(address)
-        hdr = return_path(NULL) + self._trace(message_id, now)
-        local = [
-            LocalDelivery(n, sender, box.address.rpartition("@")[2], box.id, hdr)
-            for n, box in enumerate((m for m in resolution.mailboxes if m.driver == "db"), 1)
-        ]
-        deliveries = []
-        n = len(local)
-        for box in resolution.mailboxes:
-            if box.driver != "db":
-                n += 1
-                deliveries.append(_to_folder(n, box, now))
-        for target in resolution.forwards if resolution.local else (str(address),):
-            n += 1
-            domain = target.rpartition("@")[2].lower()
-            deliveries.append(NewDelivery(n, target, domain, self._ground.routing.route(domain), now))
-        return deliveries, local
-
-    async def _to_postmaster(self, message_id: int, now: int) -> list[LocalDelivery]:
-        address = Address(POSTMASTER, self._ground.hostname.lower())
-        resolution = await self._ground.directory.resolve(address)
-        if not resolution.mailboxes:
-            resolution = await self._ground.directory.resolve(Address(POSTMASTER, ""))
-        hdr = return_path(NULL) + self._trace(message_id, now)
-        boxes = [box for box in resolution.mailboxes if box.driver == "db"]
-        return [
-            LocalDelivery(n, str(address), box.address.rpartition("@")[2], box.id, hdr)
-            for n, box in enumerate(boxes, 1)
-        ]
-
 
 def _is_postmaster(row: Leased) -> bool:
     return row.rcpt.partition("@")[0].lower() == POSTMASTER
-
-
-def _to_folder(n: int, box: MailboxRef, now: int) -> NewDelivery:
-    domain = box.address.rpartition("@")[2]
-    hop = Hop(Kind.MAILDIR, f"maildir:{box.path}", domain, f"maildir:{box.path}")
-    return NewDelivery(n, box.address, domain, hop, now)
 
 
 def _failed(row: Leased, out: Outcome, action: str, now: int) -> Failed:

@@ -54,8 +54,8 @@ class Message(NamedTuple):
 
     ``flags``: bit 0 a delay warning was sent, bit 1 an 8BITMIME body, bit 2 one of our own reports, bit 3 SMTPUTF8, bit
     4 a BINARYMIME body, bit 5 REQUIRETLS; ``by_at`` (0: none) is when it should be delivered (RFC 2852), bit 6: it is
-    returned then, bit 7: with a trace; bit 8: it was held before its first attempt (RFC 4865).  ``envid`` is xtext,
-    ``ret`` and ``prio`` as in ``Wishes``.
+    returned then, bit 7: with a trace; bit 8: it was held before its first attempt (RFC 4865); bit 9: a report of whose
+    failure nobody is told.  ``envid`` is xtext, ``ret`` and ``prio`` as in ``Wishes``.
     ``client`` is the peer's IP, ``auth`` the authenticated user, "" where there is none.
     """
 
@@ -91,6 +91,7 @@ FLAG_TLS = 32
 FLAG_BY_RETURN = 64
 FLAG_BY_TRACE = 128
 FLAG_LATER = 256
+FLAG_LAST = 512
 
 
 @dataclass(frozen=True, slots=True)

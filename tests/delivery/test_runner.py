@@ -538,6 +538,38 @@ class ReportTest(ServiceCase):
         self.go()
         self.assertEqual(len(self.spool.reports), 1)
 
+    def test_the_postmaster_may_be_anywhere_and_is_told_once(self):
+        from netsvc.mail.message import FLAG_LAST, MailboxRef, Resolution
+
+        self.make(row(id=1, sender="", flags=FLAG_REPORT | FLAG_WARNED), routes={"*": KEY})
+        boxes = (MailboxRef(2, "pm@example.org", "maildir", "/var/mail/pm"),)
+        self.directory.known["postmaster@mx1.example.org"] = Resolution(True, boxes, ("pm@elsewhere.example",))
+        self.agent.result = Result.BOUNCED
+        self.start()
+        [report] = self.spool.reports
+        self.assertEqual([d.rcpt for d in report.deliveries], ["pm@example.org", "pm@elsewhere.example"])
+        self.assertTrue(report.message.flags & FLAG_LAST)
+        flags = report.message.flags
+        self.spool.waiting.append(row(id=2, message_id=2, sender="", flags=flags, rcpt="pm@elsewhere.example"))
+        self.go()
+        self.assertEqual(len(self.spool.reports), 1)
+
+    def test_one_sender_is_not_sent_too_many(self):
+        from netsvc.settings import DeliverySettings
+
+        rows = [row(id=n, message_id=n, sender="Bob@elsewhere.example") for n in range(1, 6)]
+        self.make(*rows, row(id=9, message_id=9), delivery=DeliverySettings(reports=2))
+        self.agent.result = Result.BOUNCED
+        self.start()
+        told = [(report.about, b"were not sent" in report.content) for report in self.spool.reports]
+        self.assertEqual(told, [((1,), False), ((2,), False), ((9,), False)])
+        self.assertEqual(len(self.spool.outcomes), 6)
+        self.assertEqual(len(self.logbook.named("delivery.report_withheld")), 3)
+        self.reactor.advance(3601)
+        self.spool.waiting.append(row(id=10, message_id=10, sender="bob@elsewhere.example"))
+        self.go()
+        self.assertIn(b"3 reports to you before this one were not sent", self.spool.reports[-1].content)
+
     def test_nobody_to_tell(self):
         for sender in ("gone@example.org", "not an address"):
             self.assertEqual(self.bounce(row(id=1, sender=sender)), [])
