@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ISessions,
         ISite,
         ISpool,
+        ITlsPolicies,
         IVitals,
     )
     from netsvc.logbook import Logbook
@@ -101,6 +102,7 @@ class MailboxService:
         self.counters = floors.counters
         self.credentials = floors.credentials
         self.delivery_map: IDeliveryMap | None = None
+        self.tls_policies: ITlsPolicies | None = None
         self.queue = floors.queue
         self.mail = floors.mail
         self.directory = floors.directory

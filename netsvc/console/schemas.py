@@ -34,6 +34,7 @@ from netsvc.console.tables import (
     VERSION,
     WHOAMI,
 )
+from netsvc.console.tlstables import TLS_POLICY
 
 if TYPE_CHECKING:
     from netsvc.commands import Table
@@ -46,7 +47,7 @@ TABLES = {
         *(DESTINATION, JOB, AUDIT, DOMAIN, ALIAS, USER, VERSION, WHOAMI, TERMINAL, TEXT, COUNT, CHANGE, FIELD),
         *(ADDRESS, RECIPIENTS, CERTIFICATE, GRANT, LOCK),
         *(POLICY, POLICY_SETTING, LIMIT, LISTED, HEALTH, DNS, DNS_CACHE, GREYLIST),
-        *(ROUTE, STEP, CREDENTIAL),
+        *(ROUTE, STEP, CREDENTIAL, TLS_POLICY),
     )
 }
 """Every table by its schema's name without the version."""

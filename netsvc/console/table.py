@@ -22,6 +22,7 @@ from netsvc.console.verbs import (
     routes,
     senders,
     sessions,
+    tlspolicies,
     trace,
     users,
 )
@@ -46,6 +47,7 @@ def commands() -> tuple[Command, ...]:
         relaying,
         routes,
         credentials,
+        tlspolicies,
         sessions,
         health,
         general,

@@ -35,6 +35,7 @@ class IMailboxService(Interface):
     counters = Attribute("ICounters")
     credentials = Attribute("ICredentials: what we log in with elsewhere")
     routing = Attribute("IRouting: where mail for elsewhere goes")
+    tls_policies = Attribute("ITlsPolicies or None: what destinations publish about TLS")
     delivery_map = Attribute("IDeliveryMap or None: what is at the end of a route")
     vitals = Attribute("IVitals or None: how this node is, and whether it takes mail")
     hostname = Attribute("our name, str")

@@ -650,6 +650,7 @@ class Service:
         self.credentials = Credentials()
         self.routing = FakeRouting()
         self.delivery_map = None
+        self.tls_policies = None
 
     def verify_sender(self, session, reverse_path, params):
         raise NotImplementedError
