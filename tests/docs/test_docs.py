@@ -152,7 +152,7 @@ def test_settings_of_plugins_are_described_with_their_defaults(maker):
 
 def test_keys_refused_for_now_are_named():
     section = OPERATOR.partition("### Keys that are refused for now")[2].partition("\n## ")[0]
-    later = {**node._LATER, **listener.LATER, **site._LATER, **site._DELIVERY_LATER}
+    later = {**node._LATER, **listener.LATER, **site._LATER}
     assert set(later) <= spans(section)
     assert set(node._REFUSED_AUTH) <= {word.partition(":")[0] for word in spans(section)}
 
