@@ -13,7 +13,7 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
 
 from netsvc.delivery.faults import AttemptError, UndeliverableError
 from netsvc.delivery.hostsfile import KnownHosts
@@ -191,6 +191,8 @@ class Hosts:
         wrong: list[Failure] = [answer for good, answer in answers if not good]
         if not found:
             for failure in wrong:
+                if isinstance(failure.value, CancelledError):
+                    raise failure.value
                 if not isinstance(failure.value, NameNotFoundError):
                     return Seen(host, f"cannot be looked up: {failure.value}", Fault.DNS, passing=True)
             return Seen(host, "has no address", Fault.DNS)
