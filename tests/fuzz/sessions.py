@@ -21,6 +21,7 @@ from netsvc.smtp.events import (
     SessionEnded,
     StartTlsRequested,
 )
+from netsvc.smtp.lmtp import LmtpSession
 from netsvc.smtp.offering import Transaction
 from netsvc.smtp.replies import PeerError
 from netsvc.smtp.security import NOTHING, Offer, challenge
@@ -244,10 +245,11 @@ def peer(rng):
     return [piece for line in said for piece in pieces_of(rng, line, 2)], rng.choice(TRANSACTIONS)
 
 
-def read_peer(given):
+def read_peer(given, kind=ClientSession):
     """PeerError or events; nothing is delivered without a positive reply to its content."""
     pieces, transaction = given
-    session = ClientSession("mx1.example.org")
+    session = kind("mx1.example.org")
+    known = ()
     delivered = refused = False
     sent = 0
     try:
@@ -259,8 +261,10 @@ def read_peer(given):
                     session.finish()
                 elif isinstance(event, Completed):
                     assert len(event.verdicts) == len(transaction.recipients)
+                    assert all(was in (None, now) for was, now in zip(known, event.verdicts, strict=False))
                     delivered |= any(verdict.delivered for verdict in event.verdicts)
             session.data_to_send()
+            known = session.decided
             if session.state == "ready" and session.objection(transaction) is None:
                 session.begin(transaction)
                 session.data_to_send()
@@ -271,7 +275,27 @@ def read_peer(given):
     return delivered and not refused
 
 
+def store(rng):
+    """Return what an LMTP server says, and the transactions it is given."""
+    transaction = rng.choice(TRANSACTIONS)
+    there = len(transaction.recipients)
+    said = ([b"250 a\r\n"] * (1 + there) + [b"354 c\r\n"] + [b"250 d\r\n"] * there) * 2
+    for _ in range(rng.randrange(4)):
+        said[rng.randrange(len(said))] = rng.choice(ANSWERS)
+    said = [BANNER, rng.choice(HELLOS), *said]
+    if rng.random() < 0.7:
+        at = rng.randrange(len(said))
+        said[at] = spoiled(rng, [said[at]], ENDINGS, 3)
+    return [piece for line in said for piece in pieces_of(rng, line, 2)], transaction
+
+
+def read_store(given):
+    """As ``read_peer``; what is decided of a recipient before the end stays decided."""
+    return read_peer(given, LmtpSession)
+
+
 TARGETS = [
     Target("server session", dialogue, read_dialogue, (0.03, 0.9)),
     Target("client session", peer, read_peer, (0.03, 0.95)),
+    Target("LMTP client session", store, read_store, (0.03, 0.95)),
 ]
