@@ -85,6 +85,8 @@ def test_it_is_kept_and_written_the_same(said):
 
 
 WRONG = [
+    ("[site.destinations.'*']\ncredential = 'relay'", "credential: would be shown to many hosts"),
+    ("[site.destinations.'.example.org']\ncredential = 'relay'", "credential: would be shown to many hosts"),
     ("[site.destinations.'a b']\nconnections = 1", 'site.destinations."a b":'),
     ("[site.destinations]\n'example.org' = 5", 'site.destinations."example.org":'),
     ("[site.destinations.'example.org']\nconnections = 0", "connections:"),

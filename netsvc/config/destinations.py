@@ -63,6 +63,9 @@ def retry_classes(value: object) -> dict[str, tuple[int, ...]]:
     return out
 
 
+_SMARTHOST = '[site.destinations."[smtp.example.net]:587"]'
+
+
 def destination_key(words: str) -> str:
     """Return a destination's key as it is kept.  Raises ValueFaultError.
 
@@ -97,7 +100,9 @@ def read_destinations(
         elif key in out:
             complaints.add(path, f"{key} is there already", "write it once")
         else:
-            out[key] = _read_one(TableReader(complaints, path, data))
+            said = out[key] = _read_one(TableReader(complaints, path, data))
+            if said.credential and key[0] in "*.":
+                complaints.add((*path, "credential"), "would be shown to many hosts", f"name the host: {_SMARTHOST}")
     return out
 
 

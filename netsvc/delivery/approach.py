@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 300.0
 """Seconds after which no more hosts are tried at once."""
+_SURE = frozenset({"site", "mta-sts", "dane"})
+"""Who may say which hosts are a domain's, where DNS is not validated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class Approach:
     async def greet(self, wire: Wire) -> None:
         """Bring the session on ``wire`` to where a transaction may begin.  Raises AttemptError: call ``failed``."""
         await self._ways.greeter.greet(wire, self.host, self.terms, self._credential, self._record)
+        if self._target.by_mx and not (self.host.validated or self.terms.source in _SURE):
+            wire.session.verified = False  # RFC 8689 4.2.1: who forges MX records names a host with a good certificate
         self._ways.dialer.troubles.worked(self.address, self.host.port)
 
     def failed(self, why: AttemptError) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import fail, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.delivery.smtpagent import SmtpAgent
-from netsvc.delivery.terms import TlsLevel, TlsTerms
+from netsvc.delivery.terms import Host, TlsLevel, TlsTerms
 from netsvc.mail.message import FLAG_TLS, Hop, Kind, Result
 from netsvc.mail.outcome import Fault
 from netsvc.records import Credential, CredentialError
@@ -286,6 +286,20 @@ class RequireTlsTest(WireCase):
 
     def test_goes_to_a_peer_that_is_sure_and_offers_it(self):
         self.assertIs(self.outcome(GOOD, b"REQUIRETLS").result, Result.DELIVERED)
+
+    def test_goes_where_mx_records_lead_only_if_they_are_sure(self):
+        for validated, source, status in ((False, "default", "5.7.30"), (False, "mta-sts", ""), (True, "default", "")):
+            self.begin(source=source)
+            host = Host(NAME, (NAME,), validated=validated)
+            self.agent.hosts.hosts = lambda target, host=host: succeed([host])
+            self.hop = Hop(Kind.SMTP, "example.net", "example.net", "mx")
+            d = self.attempt(flags=FLAG_TLS)
+            far = self.accept()
+            self.starttls(far)
+            sent = self.hello(far, b"PIPELINING", b"REQUIRETLS")
+            self.assertEqual(bool(sent), not status)
+            if status:
+                self.assertEqual(self.only(d).status, status)
 
     def test_goes_nowhere_else(self):
         for leaf, extensions in ((BAD, (b"REQUIRETLS",)), (GOOD, ())):
