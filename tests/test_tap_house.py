@@ -17,10 +17,11 @@ from zope.interface.verify import verifyObject
 from netsvc import house as house_module
 from netsvc.config.node import NodeConfig
 from netsvc.house import House, WholeAudit, keeping, open_house
-from netsvc.interfaces import IAudit, IConsole, IHouse, IMailboxService, IOperator
+from netsvc.interfaces import IAudit, IConsole, IHouse, IMailboxService, IOperator, ITlsPolicies
 from netsvc.logbook import Logbook
 from netsvc.node import StartError, Undo
 from netsvc.settings import SiteSettings
+from tests import certs
 
 
 class Building(TestCase):
@@ -104,6 +105,19 @@ class Building(TestCase):
             with pytest.raises(StartError, match=f"control_socket .*{words}"):
                 await self.open(control_socket=Path(path))
             await self.undo.run()
+
+    async def test_authorities_that_cannot_be_read_are_refused(self):
+        Path(f"{self.state}/ca.pem").write_text("no certificate")  # noqa: ASYNC240
+        for name, words in (("none.pem", "No such file"), ("ca.pem", "no certificate")):
+            with pytest.raises(StartError, match=f"tls_ca_file .*{words}"):
+                await self.open(tls_ca_file=Path(self.state) / name)
+            await self.undo.run()
+
+    async def test_a_sites_own_authorities_are_trusted_besides(self):
+        certificate, _, _ = certs.make()
+        Path(f"{self.state}/ca.pem").write_bytes(certificate)  # noqa: ASYNC240
+        house = await self.open(tls_ca_file=Path(self.state) / "ca.pem")
+        assert verifyObject(ITlsPolicies, house.mailbox_service.tls_policies)
 
     async def test_a_first_password_that_cannot_be_written_is_told(self):
         async def refuse(*args):

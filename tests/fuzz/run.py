@@ -21,7 +21,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fuzz import checks, desks, doors, openings, sessions, wires
+from tests.fuzz import checks, desks, doors, openings, published, sessions, wires
 
 if TYPE_CHECKING:
     from tests.fuzz.spoiling import Target
@@ -34,7 +34,7 @@ STRIDE = 10_000
 """Inputs of one piece of work."""
 SHOWN = 3
 """Failures of one target that are shown."""
-TARGETS = {t.name: t for module in (sessions, openings, wires, checks, desks, doors) for t in module.TARGETS}
+TARGETS = {t.name: t for module in (sessions, openings, wires, checks, desks, doors, published) for t in module.TARGETS}
 
 
 class Found(NamedTuple):

@@ -222,3 +222,8 @@ def test_a_policy_outlives_the_service_and_its_host(world):
     world.service.start()
     assert world.outcome("enforced.example", "delivered").endswith("(mta-sts)")
     world.policies.files |= kept
+    with Control(world.service.control) as operator:
+        (row,) = operator.rows("show tls-policies enforced.example")
+        assert (row["mode"], row["hosts"]) == ("enforce", ["*.good.example"])
+        operator.do("tls-policies forget enforced.example")
+        assert operator.rows("show tls-policies enforced.example") == []
