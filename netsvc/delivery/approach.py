@@ -46,17 +46,21 @@ class Ways:
 
 
 class Approach:
-    """One try to reach ``target``.  ``host``, ``terms`` and ``address`` are of the wire that ``next`` gave last."""
+    """One try to reach ``target``.
+
+    ``host``, ``terms`` and ``address`` are of the wire that ``next`` gave last; when it raises, of whom the error
+    tells.
+    """
 
     __slots__ = (
         "_begun",
         "_credential",
+        "_end",
         "_left",
         "_record",
         "_target",
         "_tried",
         "_ways",
-        "_why",
         "address",
         "host",
         "terms",
@@ -68,12 +72,12 @@ class Approach:
         self._record = record
         self._left: list[tuple[Host, TlsTerms]] | None = None
         self._tried: set[str] = set()
-        self._why: AttemptError | None = None
         self._credential: Credential | None = None
         self._begun = ways.ground.now()
         self.host = Host(target.host or target.domain or target.path, (), target.port)
         self.terms = TlsTerms()
         self.address = ""
+        self._end = (AttemptError(Fault.DNS, f"{self.host.name} has no address", "4.4.4"), self.host, "")
 
     async def next(self) -> Wire:
         """Return a wire to the next address that answers.  Raises AttemptError when there is none left."""
@@ -93,13 +97,15 @@ class Approach:
             try:
                 wire = await race.won
             except AttemptError as why:
+                self.address = race.tried[-1]
                 self._note(why)
                 continue
             finally:
                 self._tried.update(race.tried)
             self.address = race.tried[-1]
             return wire
-        raise self._why or AttemptError(Fault.DNS, f"{self.host.name} has no address", "4.4.4")
+        why, self.host, self.address = self._end
+        raise why
 
     async def _hosts(self) -> list[tuple[Host, TlsTerms]]:
         """Return the hosts with what TLS must be like there, those that failed lately behind the others."""
@@ -156,9 +162,12 @@ class Approach:
             assert self._left is not None
             self._left.insert(0, (host, replace(self.terms, level=TlsLevel.NONE)))
             return
+        if why.fault is Fault.AUTH:
+            self._left = []  # the other addresses would hear the same, and lock us out
+            return
         self._ways.dialer.troubles.failed(self.address, self.host.port)
 
     def _note(self, why: AttemptError) -> None:
-        """Keep the error that tells most: what a peer says is more than that none answers."""
-        if self._why is None or why.reply is not None or self._why.reply is None:
-            self._why = why
+        """Keep the error that tells most, and whose it is: what a peer says is more than that none answers."""
+        if why.reply is not None or self._end[0].reply is None:
+            self._end = (why, self.host, self.address)

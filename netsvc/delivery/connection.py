@@ -158,6 +158,9 @@ class Connection:
                 wire = self._wire = await self._opening
             except (CancelledError, ConnectingCancelledError):
                 raise AttemptError(Fault.LOST, _STOPPING) from None
+            except AttemptError:
+                self._address = approach.address
+                raise
             self._enter(wire, approach, record)
             try:
                 await approach.greet(wire)
