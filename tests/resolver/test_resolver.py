@@ -179,6 +179,42 @@ class Resolving(SynchronousTestCase):
             self.failureResultOf(each, NameTemporaryError)
         assert resolver.rows() == []
 
+    def test_mail_that_goes_out_is_not_kept_waiting_by_mail_that_comes_in(self):
+        resolver = self.make(*[Deferred() for _ in range(MAX_AT_ONCE)], FOUND, FOUND)
+        self.patch(resolver_module, "MAX_FLIGHTS", MAX_AT_ONCE + 1)
+        asked = [resolver.a(f"n{n}.example") for n in range(MAX_AT_ONCE + 1)]
+        self.failureResultOf(resolver.a("one.more.example"), NameTemporaryError)
+        assert self.successResultOf(resolver.look("a", "out.example")).values == ("192.0.2.80",)
+        waiting = asked[-1]
+        assert not waiting.called
+        assert self.successResultOf(resolver.look("a", f"n{MAX_AT_ONCE}.example")).values == ("192.0.2.80",)
+        assert self.successResultOf(waiting) == ["192.0.2.80"]
+        resolver.stop()
+        for each in asked[:-1]:
+            self.failureResultOf(each, NameTemporaryError)
+
+    def test_validated_answers(self):
+        here = Server("127.0.0.1")
+        authentic = Reading(values=("192.0.2.80",), ttl=60, authentic=True, chain=("b.example",))
+        for servers, dnssec, answer, expected in (
+            ((here,), False, authentic, True),
+            ((here,), False, FOUND, False),
+            ((here, ONE), False, authentic, False),
+            ((ONE,), False, authentic, False),
+            ((ONE,), True, authentic, True),
+            ((ONE,), True, FOUND, False),
+        ):
+            resolver = self.make(answer)
+            resolver.obey(
+                FakeSite(delivery=DeliverySettings(dns=tuple(str(server) for server in servers), dnssec=dnssec))
+            )
+            for _ in range(2):  # from memory too
+                found = self.successResultOf(resolver.look("a", "example.org"))
+                assert (found.validated, found.chain) == (expected, answer.chain)
+        resolver = self.make(Reading(3, ttl=30))
+        self.failureResultOf(resolver.look("mx", "example.org"), NameNotFoundError)
+        self.failureResultOf(resolver.look("mx", "example.org"), NameNotFoundError)
+
     def test_our_own_mistakes_are_told(self):
         resolver = self.make(ZeroDivisionError())
         self.failureResultOf(resolver.a("example.org"), NameTemporaryError)

@@ -55,6 +55,13 @@ class Network(TestCase):
         self.assertEqual(await resolver.mx("null.example.org"), [(0, "")])
         self.assertEqual(await resolver.tlsa("_25._tcp.mx1.example.org"), [(3, 1, 1, b"\xab" * 32)])
 
+    async def test_validated_as_the_server_says(self):
+        self.assertFalse((await self.resolver.look("mx", "example.org")).validated)
+        self.zone.factory.authentic = True
+        found = await self.resolver.look("a", "www.example.org")
+        self.assertTrue(found.validated)
+        self.assertEqual(found.chain, ("web.example.org", "example.org"))
+
     async def test_what_does_not_fit_a_datagram_comes_by_tcp(self):
         self.assertEqual(await self.resolver.txt("long.example.org"), [LONG.encode()])
         self.assertEqual(self.resolver.counts.tcp, 1)
