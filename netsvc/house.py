@@ -57,7 +57,7 @@ from netsvc.locks import make_locks, make_verifiers
 from netsvc.logbook import Events
 from netsvc.mailboxservice import Floors, MailboxService
 from netsvc.node import StartError
-from netsvc.outwardtls import load_authorities, make_tls_policies
+from netsvc.outwardtls import make_tls_policies
 from netsvc.policy.gate import Gate
 from netsvc.resolver.resolver import Resolver
 from netsvc.secretkey import use_secret_key
@@ -167,7 +167,6 @@ async def open_house(
     and StoreError, in words fit to be shown.
     """
     make_state(config.state, logbook)
-    authorities = load_authorities(config)
     store = await open_store(
         store_url(config),
         config.state,
@@ -195,14 +194,13 @@ async def open_house(
     routing = keeping(IRouting, Router(store.site))
     doors = Doors(store.door_rules, sessions, config.hostname, logbook, reactor)
     await doors.load()
-    tls = make_tls_policies(store, resolver, authorities, logbook, reactor, undo)
+    tls = make_tls_policies(config, store, resolver, logbook, reactor, undo)
     house = build(ground, hasher, sessions, routing, doors)
     house.mailbox_service.tls_policies = keeping(ITlsPolicies, tls)
     delivery = DeliveryService(
         store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing,
         credentials=keeping(ICredentials, store.credentials), agents=config.agents, resolver=resolver,
-        tls=tls, rerouting=keeping(IRerouting, store.rerouting),
-        destinations=store.queue.steering,
+        tls=tls, rerouting=keeping(IRerouting, store.rerouting), destinations=store.queue.steering,
     )  # fmt: skip
     house.mailbox_service.delivery_map = keeping(IDeliveryMap, delivery.map)
     control = control_service(house, config)

@@ -39,9 +39,10 @@ def load_authorities(config: NodeConfig) -> Authorities:
 
 
 def make_tls_policies(
-    store: Store, resolver: IResolver, authorities: Authorities, logbook: Logbook, reactor: Any, undo: Undo
+    config: NodeConfig, store: Store, resolver: IResolver, logbook: Logbook, reactor: Any, undo: Undo
 ) -> TlsPolicies:
-    """Return what says how TLS must be, set going."""
+    """Return what says how TLS must be, set going.  Raises StartError."""
+    authorities = load_authorities(config)
 
     def settings() -> SiteSettings:
         return store.site.current
