@@ -206,8 +206,6 @@ class Resolver:
         waiting = self._flights.get(key)
         if waiting is not None:
             self.counts.joined += 1
-            if out:
-                self._slots.promote(key)
         elif len(self._flights) >= MAX_FLIGHTS + (OUT_FLIGHTS if out else 0):
             self.counts.failures += 1
             return fail(NameTemporaryError("too many names are being looked up"))
@@ -217,6 +215,8 @@ class Resolver:
         waiting.append(asked)
         if key not in self._looking:
             self._depart(key, out=out)
+        elif out:
+            self._slots.promote(key)
         return asked
 
     def _told(self, answer: Answer) -> Deferred[Answer]:
