@@ -7,7 +7,8 @@ A session is opened (``opening``), then carries one transaction after another:
 
 To a peer that offers CHUNKING the content goes in one chunk, without asking
 first (RFC 3030): no DATA, and ``SendContent`` as soon as a recipient is accepted
-and all are answered.
+and all are answered.  ``hurry`` right after ``begin`` does not wait for that: the
+content follows the commands at once, and there is no ``SendContent``.
 
 ``Completed`` holds one verdict a recipient, in order, whatever went wrong on
 the way.  ``Ended`` comes once and last.  A reply with 421 ends the session after
@@ -50,6 +51,7 @@ class ClientSession(Opening):
         self._outgoing: DotStuffer | ChunkSender = DotStuffer()
         self._chunked = False
         self._unclean = False
+        self._hurried = False
 
     @property
     def dotted(self) -> bool:
@@ -60,7 +62,7 @@ class ClientSession(Opening):
     def patience(self) -> int:
         """Seconds to wait for the next reply (RFC 5321 4.5.3.2)."""
         if self.state == END_OF_DATA:
-            return 600
+            return 300 if self._hurried and len(self._slots) > 1 else 600
         if self.state == "envelope" and len(self._slots) == 1 and self._slots[0] == self._on_data:
             return 120
         return 300
@@ -101,6 +103,7 @@ class ClientSession(Opening):
         self._turn = self._accepted = 0
         self._outgoing = ChunkSender(transaction.size, transaction.binary) if self._chunked else DotStuffer()
         self._unclean = True
+        self._hurried = False
         self.state = "envelope"
         if self.pipelining:
             self._out += [command for command, _ in queue]
@@ -108,6 +111,17 @@ class ClientSession(Opening):
         else:
             self._waiting.extend(queue)
             self._send_next()
+
+    def hurry(self) -> bool:
+        """Send the content now, behind the commands of ``begin`` -> False where this peer has to be asked first.
+
+        To a peer that takes commands in groups and content in chunks that is one round trip instead of two.
+        """
+        if self.state != "envelope" or not (self._chunked and self.pipelining):
+            return False
+        self._hurried = True
+        self.state = "content"
+        return True
 
     def _mail(self, transaction: Transaction) -> bytes:
         path = _path(transaction.sender, transaction.wishes.utf8)
@@ -158,6 +172,8 @@ class ClientSession(Opening):
                 _check_negative(RCPT_TO, reply)
                 self._verdicts[self._turn] = Verdict(RCPT_TO, reply)
         self._turn += 1
+        if self._hurried:
+            return
         if self._chunked and self._turn == len(self._verdicts):
             if self._accepted and self._refusal is None:
                 self.state = "content"
@@ -189,8 +205,9 @@ class ClientSession(Opening):
     def _on_dot(self, reply: PeerReply) -> None:
         if not reply.positive:
             _check_negative(END_OF_DATA, reply)
-        self._decide(Verdict(END_OF_DATA, reply))
-        self._unclean = False
+        if self._refusal is None:
+            self._decide(Verdict(END_OF_DATA, reply))
+        self._unclean = self._hurried and not self._accepted
         self._complete()
 
     def _refuse_all(self, stage: str, reply: PeerReply) -> None:
@@ -215,7 +232,8 @@ class ClientSession(Opening):
 
     def _goodbye(self, reply: PeerReply) -> None:
         if self._verdicts:
-            stage = MAIL_FROM if self.state == "envelope" else self.state
+            asked = self.state == "envelope" or (self._hurried and len(self._slots) > 1)
+            stage = MAIL_FROM if asked else self.state
             self._decide(self._refusal or Verdict(stage, reply))
             self._complete()
         self._waiting.clear()

@@ -31,6 +31,10 @@ class LmtpSession(ClientSession):
         """What the peer has said of each recipient, None where it has not, once it has the content; else empty."""
         return tuple(self._verdicts) if self.state == END_OF_DATA else ()
 
+    def hurry(self) -> bool:
+        """Return False: who is accepted says how many replies follow the content."""
+        return False
+
     def finish(self) -> bytes:
         """Return what ends the content; as many replies follow as recipients were accepted."""
         ending = super().finish()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from netsvc.delivery.carrying import HURRY
 from netsvc.delivery.reports import MOST_RETURNED
 from netsvc.delivery.retry import has_expired, is_past_its_time, is_worth_warning, next_due
 from netsvc.mail.envelope import NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RET_FULL
@@ -205,6 +206,33 @@ class PeerTest(AgentCase):
         outcome = self.only(d)
         assert (outcome.result, outcome.passed_on) == (Result.DELIVERED, True)
         assert b"> BDAT %d LAST" % len(TEXT) in outcome.transcript
+
+    def test_to_a_peer_that_took_one_the_next_message_goes_in_one_group(self):
+        d = self.attempt()
+        far = self.net.accept()
+        far.greet(*CHUNKING)
+        self.answered(d, far)
+        self.assertEqual(self.only(d).result, Result.DELIVERED)
+        second = self.attempt()
+        self.assertTrue(far.heard().endswith(b"BDAT %d LAST\r\n" % len(TEXT) + TEXT))
+        self.assertFalse(second.called)
+        far.say(b"250 ok\r\n550 5.1.1 who\r\n503 5.5.1 nobody\r\n")
+        outcome = self.only(second)
+        self.assertEqual((outcome.result, outcome.code), (Result.BOUNCED, 550))
+        lines = outcome.transcript.splitlines()
+        said = [n for n, line in enumerate(lines) if b"BDAT" in line]
+        self.assertIn(b"RCPT TO", lines[said[0] - 1])
+        self.assertIn(b"octets>", lines[said[0] + 1])
+        third = self.attempt()  # who refused is asked first again
+        self.assertNotIn(b"BDAT", far.heard())
+        far.say(b"250 reset\r\n")
+        self.assertIn(b"BDAT", self.answered(third, far))
+        self.assertEqual(self.only(third).result, Result.DELIVERED)
+        self.spool.bodies[1] = [b"x" * HURRY]
+        large = self.attempt(self.one(size=HURRY))
+        self.assertNotIn(b"BDAT", far.heard())
+        self.assertIn(b"BDAT", self.answered(large, far))
+        self.assertEqual(self.only(large).result, Result.DELIVERED)
 
     def test_a_peer_without_dsn_is_passed_no_duty(self):
         d = self.attempt(self.one(notify=NOTIFY_SUCCESS))

@@ -441,3 +441,73 @@ def test_a_chunk_of_nothing():
     talk.session.begin(Transaction("", ("bob@example.net",), 0, eight_bit=False))
     assert talk.session.receive(OK + OK) == [SendContent()]
     assert talk.session.finish() == b"BDAT 0 LAST\r\n"
+
+
+HURRIED = Transaction("alice@example.org", ("bob@example.net", "eve@example.net"), len(BODY), eight_bit=False)
+COMMANDS = b"RCPT TO:<eve@example.net>\r\nBDAT 21 LAST\r\n" + BODY
+
+
+def hurry(talk, transaction=HURRIED):
+    """Begin a transaction whose content follows at once."""
+    ready(talk, CHUNKING).session.begin(transaction)
+    assert talk.session.hurry()
+    talk.sent += talk.session.data_to_send() + talk.session.content(BODY) + talk.session.finish()
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("script", "verdicts"),
+    [
+        ((OK, OK, OK, OK), [(END_OF_DATA, 250), (END_OF_DATA, 250)]),
+        ((OK, NO, OK, OK), [("RCPT TO", 550), (END_OF_DATA, 250)]),
+        ((OK, OK, OK, b"452 4.3.1 Full\r\n"), [(END_OF_DATA, 452), (END_OF_DATA, 452)]),
+        ((OK, NO, NO, b"503 5.5.1 No recipient\r\n"), [("RCPT TO", 550), ("RCPT TO", 550)]),
+        ((NO, NO, NO, NO), [("MAIL FROM", 550), ("MAIL FROM", 550)]),
+    ],
+)
+def test_content_that_does_not_wait(talk, script, verdicts):
+    """RFC 3030 with RFC 2920: all in one group; the verdicts are those of the slower way."""
+    hurry(talk)
+    assert talk.session.dotted
+    assert talk.taken().endswith(COMMANDS)
+    for reply in script[:-1]:
+        assert talk.feed(reply).events == []
+    talk.feed(script[-1])
+    assert replies_of(talk.events[-1]) == verdicts
+    assert talk.session.state == "ready"
+    talk.begin(ONE)
+    assert talk.taken().startswith(b"RSET\r\n") == (verdicts[0][0] == verdicts[1][0] == "RCPT TO")
+
+
+@pytest.mark.parametrize(("answered", "stage"), [(0, "MAIL FROM"), (1, "MAIL FROM"), (3, END_OF_DATA)])
+def test_goodbye_to_content_that_did_not_wait(talk, answered, stage):
+    hurry(talk).feed(OK * answered).feed(b"421 4.3.2 Closing\r\n")
+    told, ended = talk.events
+    assert replies_of(told) == [(stage, 421), (stage, 421)]
+    assert isinstance(ended, Ended)
+
+
+def test_nonsense_for_content_that_did_not_wait():
+    talk = hurry(Talk())
+    with pytest.raises(PeerError, match="354"):
+        talk.feed(OK + OK + OK + b"354 go\r\n")
+
+
+def test_patience_with_content_that_did_not_wait():
+    talk = hurry(Talk())
+    assert talk.session.patience == 300
+    talk.feed(OK * 3)
+    assert talk.session.patience == 600
+
+
+@pytest.mark.parametrize("ehlo", [EHLO, SLOW_CHUNKING, PLAIN_EHLO])
+def test_who_must_be_asked_first(ehlo):
+    """Without chunks content cannot be begun unasked, without groups nothing can."""
+    talk = ready(Talk(), ehlo)
+    talk.session.begin(ONE)
+    assert not talk.session.hurry()
+    assert not talk.session.dotted
+
+
+def test_nothing_to_hurry_for():
+    assert not ready(Talk(), CHUNKING).session.hurry()
