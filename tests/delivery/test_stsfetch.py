@@ -59,9 +59,8 @@ class StsFetchTests(TestCase):
         cls.other = cls.ca.issue_cert("mta-sts.example.net")
 
     def setUp(self):
-        path = self.mktemp()
-        self.ca.cert_pem.write_to_path(path)
-        self.authorities = Authorities(path)
+        with self.ca.cert_pem.tempfile() as path:
+            self.authorities = Authorities(path)
         self.factory = Factory.forProtocol(Host)
         self.factory.noisy = False
         self.factory.answer, self.factory.closes = answer(), False
