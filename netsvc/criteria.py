@@ -230,6 +230,24 @@ SESSION = (
     Field("content", "size", "octets of content received in it", "content>10M"),
 )
 
+DESTINATION = (
+    Field("key", "text", "the next hop", "key=*.example.org", aliases=("destination",)),
+    Field("domain", "text", "its domain", "domain=example.org"),
+    Field("state", "enum", "whether mail is tried", "state=suspended", words=("ok", "backoff", "suspended")),
+    Field("connections", "number", "open now, on this node", "connections>0"),
+    Field("limit", "number", "connections allowed", "limit<5"),
+    Field("messages", "number", "messages allowed on one connection", "messages=1"),
+    Field("deferred", "number", "items that wait", "deferred>100"),
+    Field("incoming", "number", "items not tried yet", "incoming>100"),
+    Field("oldest", "time", "when its oldest item was accepted", "oldest<-1d"),
+    Field("last-error", "text", "the last failure", "last-error~spamhaus"),
+    Field("until", "time", "when its state ends", "until>14:05"),
+    Field("reason", "text", "why it was suspended", "reason~INC-812"),
+    Field("by", "text", "who suspended it", "by=op"),
+    Field("failures", "number", "how often in a row it was left alone", "failures>3"),
+    Field("limited-by", "text", "who allowed it something else than the site", 'limited-by!=""'),
+)
+
 AUDIT = (
     Field("at", "time", "when it was done", "at>-1d"),
     Field("node", "text", "the node it was done on", "node=mx1.example.org"),
@@ -249,6 +267,7 @@ OBJECTS: dict[str, tuple[Field, ...]] = {
     "mailbox": MAILBOX,
     "mail": MAIL,
     "session": SESSION,
+    "destination": DESTINATION,
     "audit": AUDIT,
 }
 """The fields of each object a filter can be about."""

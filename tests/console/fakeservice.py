@@ -129,6 +129,8 @@ class Queue(Answering):
         self.jobs_, self.started, self.snapshots, self.waiting = [], [], {}, {}
         self.hold_jobs = False
         self.calls = []
+        self.policies = []
+        self.dests = [destination("gmail.com", state="backoff", connections=3, failures=2, until=NOW + 60_000)]
 
     def _live(self, where, recycled=False):
         names = recycled or "recycled" in repr(where)
@@ -328,8 +330,38 @@ class Queue(Answering):
         self.jobs_[0]["verb"] = "undo"
         return succeed(new)
 
-    def destinations(self):
-        return self.answer([{"key": "gmail.com", "domain": "gmail.com", "state": "backoff", "connections": 3}])
+    def destinations(self, key=None):
+        return self.answer([dict(row) for row in self.dests if key in {None, row["key"]}])
+
+    def set_destination(self, key, rev, **policy):
+        row = next((row for row in self.dests if row["key"] == key), None)
+        if row is None and not rev:
+            row = {**self.dests[0], **destination(key)}
+            self.dests.append(row)
+        if row is None or row["rev"] != rev:
+            return fail(StoreError(f"{key} was changed by somebody else meanwhile"))
+        self.policies.append((key, policy))
+        row["rev"] += 1
+        if "paused" in policy:
+            row["state"] = "suspended" if policy["paused"] else "ok"
+            row["reason"], row["by"] = policy.get("pause_note"), policy.get("pause_by")
+            row["until"] = policy.get("pause_until") or None
+        if "backoff" in policy:
+            row["state"] = "ok"
+        if "limited_by" in policy or "until_at" in policy:
+            row["limited_by"] = policy.get("limited_by")
+            row["limited_until"] = policy.get("until_at") or None
+            row["limit"], row["messages"] = policy.get("connections") or None, policy.get("messages") or None
+            row["rate"] = (policy["rate_count"], policy["rate_ms"]) if policy.get("rate_count") else None
+        return succeed(row["rev"])
+
+
+def destination(key, **changes):
+    """A destination of whom nothing is said."""
+    nothing = ("connections", "limit", "messages", "rate", "oldest", "last_error", "until", "reason", "by")
+    nothing += ("rests_until", "limited_by", "limited_until")
+    row = dict.fromkeys(nothing) | {"key": key, "domain": key, "state": "ok", "deferred": 0, "incoming": 0}
+    return row | {"failures": 0, "rev": 0} | changes
 
 
 def _top(rows, key):

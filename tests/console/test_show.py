@@ -7,7 +7,7 @@ import pytest
 
 from netsvc.console.reading import PIECE
 from netsvc.mail.ids import parse_id
-from tests.console.fakeservice import NOW, item, past
+from tests.console.fakeservice import NOW, destination, item, past
 
 TRACE = b"Received: from client.example\r\n\tby mx1.example.org; now\r\n"
 CONTENT = b"Subject: =?utf-8?q?x?=\r\nX-Evil: \x1b]52;c;x\x07\r\n\r\nbody \xc3\xa9\xff\r\n.line\r\n"
@@ -118,8 +118,7 @@ def test_reasons(desk, queue):
 
 def test_destinations(desk):
     assert "backoff" in desk.type("show destinations")
-    known = {"key": "[192.0.2.1]:25", "domain": "x.example", "state": "ok", "connections": None}
-    desk.service.queue.destinations = lambda: desk.service.queue.answer([known])
+    desk.service.queue.dests = [destination("[192.0.2.1]:25")]
     desk.service.sessions.list = [
         {"kind": "smtp-out", "domain": "[192.0.2.1]:25"},
         {"kind": "smtp-out", "domain": "[192.0.2.1]:25"},
@@ -127,7 +126,7 @@ def test_destinations(desk):
         {"kind": "smtp-in", "domain": ""},
     ]
     assert desk.machine("show destinations")[0]["row"]["connections"] == 2
-    desk.service.queue.destinations = lambda: desk.service.queue.answer([])
+    desk.service.queue.dests = []
     assert "No destination" in desk.type("show destinations")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netsvc.commands import Arg, Clause, Command, Selects, Table, Word
 from netsvc.console.call import SEARCH_SECONDS
 from netsvc.console.render import counted
-from netsvc.console.tables import DESTINATION, ITEM, REASON, SUMMARY
+from netsvc.console.tables import ITEM, REASON, SUMMARY
 from netsvc.console.targets import LIVE, both, chosen_filter, live
 from netsvc.console.verbs.words import ORDERED_LIMIT, ORDERS, SCREEN, SHOW
 from netsvc.criteria import STATES, Expr, Test
@@ -147,17 +146,6 @@ async def show_reasons(call: Call) -> None:
         await call.note("No message waits for a reason.")
 
 
-async def show_destinations(call: Call) -> None:
-    """List next hops."""
-    rows = await call.store(call.service.queue.destinations())
-    open_now = Counter(row["domain"] for row in call.service.sessions.rows() if row["kind"] == "smtp-out")
-    for row in rows:
-        count = open_now[row["key"]] if row["connections"] is None else row["connections"]
-        await call.row({**row, "connections": count})
-    if not rows:
-        await call.note("No destination is known yet.")
-
-
 _STATE = Arg("state", "choice", "only this state", words=tuple(Word(s, f"items {s}") for s in STATES), optional=True)
 _BY = Clause("by", "what to count by", (Arg("by", "choice", "what to count by", words=tuple(Word(g) for g in GROUPS)),))
 
@@ -202,11 +190,5 @@ COMMANDS = (
         clauses=(Clause("for", "one recipient domain", (Arg("for", "domain", "a recipient domain", shown="DOMAIN"),)),),
         table=REASON,
         examples=("show queue reasons for gmail.com",),
-    ),
-    Command(
-        (SHOW, Word("destinations", "next hops")),
-        show_destinations,
-        "next hops: connections, what waits, the last failure",
-        table=DESTINATION,
     ),
 )
