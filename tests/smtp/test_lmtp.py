@@ -131,3 +131,7 @@ def test_verdicts_are_those_of_their_recipients(rcpts, ends):
     assert [code for _, code, _ in talk.verdicts()] == [
         int(answers.get(n, line)[:3]) if line.startswith(b"250") else int(line[:3]) for n, line in enumerate(rcpts)
     ]
+
+
+def test_content_waits_for_the_replies_to_recipients():
+    assert LmtpSession("mx1.example.org").hurry() is False
