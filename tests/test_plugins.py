@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from netsvc import discovery
 from netsvc.commands import Setting
-from netsvc.discovery import maker_fault, policy_fault, protocols
+from netsvc.discovery import agent_fault, maker_fault, policy_fault, protocols
 from netsvc.interfaces import IPolicyMaker, IProtocolMaker
 from netsvc.plugins.netsvc_smtp import smtp
 from netsvc.plugins.netsvc_telnet import telnet
@@ -62,12 +62,29 @@ class Maker:
 
 maker = Maker()
 """
+AGENT = """
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+from netsvc.commands import Setting
+from netsvc.interfaces import IDeliveryAgentMaker
+
+@implementer(IPlugin, IDeliveryAgentMaker)
+class Maker:
+    name = NAME
+    help = "carries"
+    settings = (Setting("word", "str", "x", help="a word"),)
+    def make(self, ground):
+        return self
+
+maker = Maker()
+"""
 LIST = """
 import json
 from netsvc.discovery import protocols
 found = protocols()
 print(json.dumps({"makers": {n: type(m).__module__ for n, m in found.makers.items()}, "broken": found.broken,
-    "policies": {n: type(m).__module__ for n, m in found.policies.items()}}))
+    "policies": {n: type(m).__module__ for n, m in found.policies.items()},
+    "agents": {n: type(m).__module__ for n, m in found.agents.items()}}))
 """
 
 
@@ -144,6 +161,34 @@ def test_a_strangers_policy_is_found_as_ours_are(tmp_path):
     assert found["policies"]["limits"] == "netsvc.policymaker"  # ours goes first
     assert list(found["broken"]) == ["netsvc.plugins.their_odd"]
     assert not errors
+
+
+def test_a_strangers_agent_is_found(tmp_path):
+    lay(tmp_path, "netsvc", "their_agent", AGENT.replace("NAME", '"pigeon"'))
+    lay(tmp_path, "twisted", "their_odd", AGENT.replace("NAME", '"odd name"'))
+    found, errors = listed(tmp_path)
+    assert found["agents"] == {"pigeon": "netsvc.plugins.their_agent"}
+    assert list(found["broken"]) == ["twisted.plugins.their_odd"]
+    assert not errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, ""),
+        ({"name": 5}, "its name is none"),
+        ({"name": "a b"}, "its name is none"),
+        ({"make": None}, "has no make"),
+        ({"settings": 5}, "TypeError"),
+        ({"settings": [5]}, "AttributeError"),
+        ({"settings": [Setting("a", "str"), Setting("a", "str")]}, "twice"),
+        ({"settings": [Setting("deadline", "str")]}, "one called at_once or deadline"),
+    ],
+)
+def test_what_is_wrong_with_an_agent(changes, fault):
+    found = agent_fault(SimpleNamespace(**({"name": "x", "settings": (), "make": print} | changes)))
+    assert fault in found
+    assert bool(fault) == bool(found)
 
 
 def test_our_policies_keep_the_promise_and_are_light():
