@@ -130,11 +130,21 @@ COMMANDS = (
     Command((SHOW, Word("relay", "who may relay")), show_relay, "who may relay, and to where anyone may", table=LISTED),
     Command((SHOW, Word("exempt", "who has no limits")), show_exempt, "who is exempt from limits", table=LISTED),
     *_pair(
-        (_RELAY, Word("from", "networks that may send to anywhere")),
+        (_RELAY, Word("network", "networks that may send to anywhere")),
         "relay_from",
         _NETWORK,
         "let a network's clients send to anywhere",
         "let a network's clients relay no more",
+    ),
+    *(
+        replace(command, hidden=True)
+        for command in _pair(
+            (_RELAY, Word("from", "the older word for network")),
+            "relay_from",
+            _NETWORK,
+            "let a network's clients send to anywhere",
+            "let a network's clients relay no more",
+        )
     ),
     *_pair(
         (_RELAY, Word("domain", "domains anyone may send to through us")),
