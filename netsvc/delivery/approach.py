@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from netsvc.delivery.crowds import Room
 from netsvc.delivery.faults import AttemptError
 from netsvc.delivery.greeting import BrokenTlsError
 from netsvc.delivery.terms import Host, TlsLevel, TlsTerms
@@ -17,6 +18,9 @@ from netsvc.mail.outcome import Fault
 from netsvc.records import CredentialError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netsvc.delivery.crowds import Crowds
     from netsvc.delivery.dialing import Dialer
     from netsvc.delivery.greeting import Greeter
     from netsvc.delivery.ground import Ground
@@ -41,6 +45,7 @@ class Ways:
     hosts: Hosts
     dialer: Dialer
     greeter: Greeter
+    crowds: Crowds
     lmtp: WireFactory | None = None
     """What makes wires to hosts that speak LMTP."""
 
@@ -56,7 +61,9 @@ class Approach:
         "_begun",
         "_credential",
         "_end",
+        "_held",
         "_left",
+        "_proved",
         "_record",
         "_target",
         "_tried",
@@ -74,6 +81,8 @@ class Approach:
         self._tried: set[str] = set()
         self._credential: Credential | None = None
         self._begun = ways.ground.now()
+        self._held = ""
+        self._proved = False
         self.host = Host(target.host or target.domain or target.path, (), target.port)
         self.terms = TlsTerms()
         self.address = ""
@@ -93,19 +102,72 @@ class Approach:
             self.host, self.terms = host, terms
             if self._target.by_mx:
                 self._record.note(f"trying {host.name} (preference {host.preference})")
-            race = self._ways.dialer.dial(addresses, host.port, self._record, self._wires)
-            try:
-                wire = await race.won
-            except AttemptError as why:
-                self.address = race.tried[-1]
-                self._note(why)
-                continue
-            finally:
-                self._tried.update(race.tried)
+                addresses = await self._with_room(addresses, host.port)
+            if addresses:
+                wire = await self._dial(addresses, host.port)
+                if wire is not None:
+                    return wire
+        told, self.host, self.address = self._end
+        raise told
+
+    async def _with_room(self, addresses: list[str], port: int) -> list[str]:
+        """Return those addresses to which a connection may be opened, having taken room for it; none if all failed."""
+        crowds = self._ways.crowds
+        while True:
+            rooms = [(crowds.take(address, port), address) for address in addresses]
+            taken = [address for room, address in rooms if room is Room.TAKEN]
+            full = [address for room, address in rooms if room is Room.FULL]
+            if taken:
+                return taken
+            if not full:
+                self._tried.update(addresses)
+                self.address = addresses[0]
+                self._note(AttemptError(Fault.CONNECT_FAILED, "it failed lately, and is being tried", "4.4.1"))
+                return []
+            self._record.note(f"[{full[0]}] has as many connections as it may have: waiting")
+            await crowds.wait(full[0], port)
+            addresses = full
+
+    async def _dial(self, addresses: list[str], port: int) -> Wire | None:
+        """Return a wire to the first of the addresses that answers, None where none does."""
+        race = self._ways.dialer.dial(addresses, port, self._record, self._wires)
+        try:
+            wire = await race.won
+            self._held = race.tried[-1]
+        except AttemptError as why:
             self.address = race.tried[-1]
-            return wire
-        why, self.host, self.address = self._end
-        raise why
+            self._note(why)
+            return None
+        finally:
+            self._tried.update(race.tried)
+            if self._target.by_mx:
+                for address in addresses:
+                    if address != self._held:
+                        self._ways.crowds.leave(address, port, proved=False)
+        self.address = self._held
+        self._proved = False
+        return wire
+
+    def left(self) -> None:
+        """Note that the connection is used no more."""
+        held, self._held = self._held, ""
+        if held and self._target.by_mx:
+            self._ways.crowds.leave(held, self.host.port, proved=self._proved)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another destination waits for the room of this connection."""
+        return bool(self._held) and self._target.by_mx and self._ways.crowds.wanted(self._held, self.host.port)
+
+    def rest(self, end: Callable[[], None]) -> None:
+        """Idle: ``end()`` is called when the room is wanted."""
+        if self._held and self._target.by_mx:
+            self._ways.crowds.rest(self._held, self.host.port, end)
+
+    def end_rest(self, end: Callable[[], None]) -> None:
+        """Idle no longer."""
+        if self._held and self._target.by_mx:
+            self._ways.crowds.end_rest(self._held, self.host.port, end)
 
     async def _hosts(self) -> list[tuple[Host, TlsTerms]]:
         """Return the hosts with what TLS must be like there, those that failed lately behind the others."""
@@ -148,6 +210,9 @@ class Approach:
         if self._target.by_mx and not (self.host.validated or self.terms.source in _SURE):
             wire.session.verified = False  # RFC 8689 4.2.1: who forges MX records names a host with a good certificate
         self._ways.dialer.troubles.worked(self.address, self.host.port)
+        self._proved = True
+        if self._target.by_mx:
+            self._ways.crowds.proved(self.address, self.host.port)
 
     def failed(self, why: AttemptError) -> None:
         """Note that the wire came to nothing before a transaction: another address is tried, or another host.
@@ -161,11 +226,11 @@ class Approach:
             host = replace(self.host, addresses=(self.address,))
             assert self._left is not None
             self._left.insert(0, (host, replace(self.terms, level=TlsLevel.NONE)))
-            return
-        if why.fault is Fault.AUTH:
+        elif why.fault is Fault.AUTH:
             self._left = []  # the other addresses would hear the same, and lock us out
-            return
-        self._ways.dialer.troubles.failed(self.address, self.host.port)
+        else:
+            self._ways.dialer.troubles.failed(self.address, self.host.port)
+        self.left()
 
     def _note(self, why: AttemptError) -> None:
         """Keep the error that tells most, and whose it is: what a peer says is more than that none answers."""

@@ -112,6 +112,9 @@ class Connection:
         first = job.rows[0]
         return first.sender, [row.rcpt for row in job.rows], len(first.hdr) + first.size
 
+    def _rest_ends(self) -> None:
+        self._wake(None)
+
     def _wake(self, job: Job | None) -> None:
         waiter, self._resume = self._resume, None
         if waiter is not None:
@@ -267,16 +270,19 @@ class Connection:
         if self._stopping or self._kicked or not wire.usable or self._messages >= most:
             return None
         job = self.peer.next_job()
-        if job is not None:
-            return job
         assert self._entry is not None
+        assert self._approach is not None
+        if job is not None or self._approach.wanted:
+            return job
         self._entry.state = "idle"
         waiter: Deferred[Job | None] = Deferred()
         self._resume = waiter
         self.peer.idle.append(self)
-        wire.rest(IDLE, lambda: self._wake(None))
+        wire.rest(IDLE, self._rest_ends)
+        self._approach.rest(self._rest_ends)
         job = await waiter
         wire.end_rest()
+        self._approach.end_rest(self._rest_ends)
         if job is None and self in self.peer.idle:
             self.peer.idle.remove(self)
         return job
@@ -298,4 +304,6 @@ class Connection:
     def _leave(self) -> None:
         """Take no more jobs."""
         self._end_entry("" if self._wire is None else self._wire.why)
+        if self._approach is not None:
+            self._approach.left()
         self.peer.left(self)

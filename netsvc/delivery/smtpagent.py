@@ -14,6 +14,7 @@ from zope.interface import implementer
 from netsvc.delivery.allowances import Allowances
 from netsvc.delivery.approach import Approach, Ways
 from netsvc.delivery.connection import Connection, Surroundings
+from netsvc.delivery.crowds import Crowds
 from netsvc.delivery.dialing import Dialer
 from netsvc.delivery.faults import AttemptError, deferred
 from netsvc.delivery.greeting import Greeter
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from netsvc.delivery.transcript import Transcript
     from netsvc.mail.message import Hop, Leased
     from netsvc.mail.outcome import Outcome
+    from netsvc.settings import SiteSettings
 
 STOP_PATIENCE = 30
 """Seconds that a stop waits for answers to final dots."""
@@ -55,7 +57,8 @@ class SmtpAgent:
         wires, lmtp = (WireFactory(ground.hostname, deadlines, kind) for kind in (ClientSession, LmtpSession))
         dialer = Dialer(ground.reactor, wires, ground.now)
         greeter = Greeter(ground.reactor, None if ground.tls is None else ground.tls.authorities)
-        self._ways = Ways(ground, self.hosts, dialer, greeter, lmtp)
+        crowds = Crowds(self._most_at_host, dialer.troubles.lately)
+        self._ways = Ways(ground, self.hosts, dialer, greeter, crowds, lmtp)
         self._around = Surroundings(ground.spool, ground.sessions, ground.logbook, ground.now, self._approach)
         self._stopping = False
 
@@ -82,6 +85,10 @@ class SmtpAgent:
         peer.most_messages = lambda: known.of(key).messages
         peer.stopping = self._stopping
         return peer
+
+    def _most_at_host(self) -> int:
+        settings: SiteSettings = self._ground.site.current
+        return settings.delivery.connections
 
     def _approach(self, target: Target, record: Transcript) -> Approach:
         return Approach(self._ways, target, record)

@@ -12,7 +12,7 @@ from netsvc.delivery.terms import TlsLevel
 from netsvc.mail.message import Hop, Kind, Result
 from netsvc.mail.outcome import Fault
 from netsvc.records import CredentialError
-from netsvc.settings import DestinationSettings
+from netsvc.settings import DeliverySettings, DestinationSettings
 from tests.delivery.fakes import FakeQueue, Network, ground
 from tests.delivery.rows import row
 from tests.fakes import FakeSite
@@ -240,3 +240,89 @@ class TermsTest(ApproachCase):
         self.make(tls=Policies())
         outcome = self.only(self.attempt())
         self.assertEqual((outcome.status, outcome.reply), ("4.7.5", f"none of {DOMAIN} {DOMAIN} 2"))
+
+
+class CrowdTest(ApproachCase):
+    """Many domains at one host."""
+
+    def setUp(self):
+        super().setUp()
+        zone = {f"d{n}.example": {"MX": [[10, "a.x"]]} for n in range(40)} | {"a.x": {"A": [ONE]}}
+        self.make(zone, site=FakeSite(delivery=DeliverySettings(connections=3)))
+
+    def to(self, n):
+        return self.attempt(Hop(Kind.SMTP, f"d{n}.example", f"d{n}.example", "mx"))
+
+    def test_so_many_connections_at_a_time(self):
+        ds = [self.to(n) for n in range(5)]
+        self.assertEqual(self.asked, [ONE] * 3)
+        fars = [self.net.accept() for _ in range(3)]
+        fars[0].greet()
+        fars[0].take()
+        self.assertIs(self.only(ds[0]).result, Result.DELIVERED)
+        self.assertEqual(fars[0].transport.written + fars[0].after, b"QUIT\r\n")  # it does not idle
+        self.assertEqual(self.asked, [ONE] * 4)
+        self.net.accept().greet()
+        fars[1].greet()
+        self.assertEqual(self.asked, [ONE] * 4)
+        fars[2].drop()
+        self.assertEqual([d.called for d in ds], [True, False, True, False, False])
+        self.assertEqual(self.asked, [ONE] * 5)  # the others there are well: who waited tries it
+
+    def test_who_idles_makes_room(self):
+        fars = []
+        for n in range(3):
+            self.to(n)
+            fars.append(self.net.accept())
+            fars[-1].greet()
+            fars[-1].take()
+        self.assertEqual(self.agent.connections, 3)
+        d = self.to(3)
+        self.assertEqual(fars[0].heard(), b"QUIT\r\n")
+        self.assertEqual(self.asked, [ONE] * 4)
+        self.net.accept().greet()
+        self.assertFalse(d.called)
+        self.assertIsNone(self.agent._peers["d0.example"].next_job())
+        self.to(1)  # on the connection that is kept
+        self.assertTrue(fars[1].heard().startswith(b"MAIL"))
+        self.assertEqual(self.asked, [ONE] * 4)
+
+    def test_a_dead_host_is_tried_by_one_at_a_time(self):
+        ds = [self.to(n) for n in range(10)]
+        self.net.refuse(error.TimeoutError())
+        self.assertEqual([d.called for d in ds], [True, False, False, *[True] * 7])
+        self.assertIn("being tried", self.only(ds[9]).reply)
+        for _ in range(2):
+            self.net.refuse(error.TimeoutError())
+        more = [self.to(n) for n in range(10, 20)]
+        self.assertEqual(self.asked, [ONE] * 4)
+        self.assertEqual([d.called for d in more], [False, *[True] * 9])
+        far = self.net.accept()
+        far.greet()  # it is well again
+        for n in range(20, 30):
+            self.to(n)
+        self.assertEqual(self.asked, [ONE] * 6)
+        self.assertEqual(len(self.agent._ways.crowds), 1)
+
+    def test_who_waits_can_be_given_up(self):
+        ds = [self.to(n) for n in range(5)]
+        for _ in range(3):
+            self.net.accept()
+        stopped = self.agent.stop()
+        for d in ds:
+            self.assertIs(self.only(d).result, Result.RELEASED)
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.agent._ways.crowds), 0)
+
+    def test_the_other_address_has_room(self):
+        self.resolver.records["a.x"] = {"A": [ONE, TWO]}
+        for n in range(4):
+            self.to(n)
+            self.net.accept().greet()
+        self.assertEqual(self.asked, [ONE, ONE, ONE, TWO])
+
+    def test_routes_have_no_part_in_it(self):
+        for n in range(8):
+            self.attempt(Hop(Kind.SMTP, f"[{ONE}]:{25 + n}", "x", f"[{ONE}]:{25 + n}"))
+            self.net.accept().greet()
+        self.assertEqual(len(self.agent._ways.crowds), 0)
