@@ -69,9 +69,7 @@ class Dialer:
         self.factory = factory
         self.troubles = Troubles(now)
 
-    def dial(
-        self, addresses: Sequence[str], port: int, record: Transcript, factory: WireFactory | None = None
-    ) -> Race:
+    def dial(self, addresses: Sequence[str], port: int, record: Transcript, factory: WireFactory | None = None) -> Race:
         """Return the race of connections to ``addresses``, at least one; ``race.won`` is a Deferred[Wire].
 
         An address that begins with ``/`` is a socket's path.  ``factory`` makes other wires than usual.
