@@ -49,7 +49,8 @@ def _site(node: NodeConfig) -> list[str]:
     if node.site is None:
         return [f"an empty store gets: domain {node.hostname}, mailboxes postmaster and admin"]
     site: SiteSettings = node.site
-    routes = tuple(f"{pattern} -> {target}" for pattern, target in site.routes.items())
+    senders = (f"from {pattern} -> {target}" for pattern, target in site.sender_routes.items())
+    routes = (*senders, *(f"{pattern} -> {target}" for pattern, target in site.routes.items()))
     return [
         f"an empty store gets: domains {_value(site.domains)}; mailboxes {_value(site.mailboxes)}",
         f"    aliases {_value(tuple(site.aliases))}; routes {_value(routes)}",
