@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from twisted.cred.portal import Portal
 
     from netsvc.config.node import NodeConfig
+    from netsvc.delivery.tlspolicy import TlsPolicies
     from netsvc.logbook import Logbook
     from netsvc.node import Undo
     from netsvc.vitals.vitals import Vitals
@@ -186,7 +187,7 @@ async def open_house(
     resolver = keeping(IResolver, Resolver((), reactor, logbook))
     resolver.obey(keeping(ISite, store.site))
     undo.push("the resolver", resolver.stop)
-    vitals = make_vitals(config, store, logbook, reactor, resolver.standing)
+    vitals = make_vitals(config, store, logbook, reactor, resolver.standing, store.safety)
     certificates = certificates or Certificates((), logbook, now=store.spool.now)
     ground = Ground(config, store, audit, logbook, reactor, resolver, vitals, certificates)
     hasher = Hasher(in_threads(reactor))
@@ -196,13 +197,7 @@ async def open_house(
     await doors.load()
     tls = make_tls_policies(config, store, resolver, logbook, reactor, undo)
     house = build(ground, hasher, sessions, routing, doors)
-    house.mailbox_service.tls_policies = keeping(ITlsPolicies, tls)
-    delivery = DeliveryService(
-        store.spool, store.directory, store.site, sessions, logbook, reactor, config.hostname, routing,
-        credentials=keeping(ICredentials, store.credentials), agents=config.agents, resolver=resolver,
-        tls=tls, rerouting=keeping(IRerouting, store.rerouting), destinations=store.queue.steering,
-    )  # fmt: skip
-    house.mailbox_service.delivery_map = keeping(IDeliveryMap, delivery.map)
+    delivery = mail_out(ground, house, routing, tls)
     control = control_service(house, config)
 
     # Scene two: set going what works by itself.
@@ -218,6 +213,20 @@ async def open_house(
     start(delivery, "delivery", undo)
     start(control, "the control socket", undo)
     return house
+
+
+def mail_out(ground: Ground, house: House, routing: IRouting, tls: TlsPolicies) -> DeliveryService:
+    """Return what carries mail out, not yet started; the service for doors learns what can be asked of it."""
+    config, store, service = ground.config, ground.store, house.mailbox_service
+    delivery = DeliveryService(
+        store.spool, store.directory, store.site, house.sessions, ground.logbook, ground.reactor, config.hostname, routing,
+        credentials=keeping(ICredentials, store.credentials), agents=config.agents, resolver=ground.resolver,
+        tls=tls, rerouting=keeping(IRerouting, store.rerouting), destinations=store.queue.steering,
+    )  # fmt: skip
+    service.tls_policies = keeping(ITlsPolicies, tls)
+    service.agents = config.agents
+    service.delivery_map = keeping(IDeliveryMap, delivery.map)
+    return delivery
 
 
 @implementer(IPolicyGround)
