@@ -169,13 +169,11 @@ class Attempts:
             in_a_row = now >= lane.alone_until  # connections that failed side by side are one failure
             lane.failed(in_a_row)
             wait = dead_for(lane.streak, ground.chance)
-            if wait and outcome.result is Result.DEFERRED:
-                if in_a_row:
-                    lane.alone_until = now + wait
-                    ground.logbook.event(
-                        "delivery.destination_down", destination=lane.key, why=outcome.reply, until_ms=lane.alone_until
-                    )
-                lane.dead_until = lane.alone_until
+            if wait and in_a_row and outcome.result is Result.DEFERRED:
+                lane.alone_until = lane.dead_until = now + wait
+                ground.logbook.event(
+                    "delivery.destination_down", destination=lane.key, why=outcome.reply, until_ms=lane.alone_until
+                )
                 telling = ground.spool.destination_failed(lane.dest_id, lane.dead_until, outcome)
                 self.tell(telling.addCallback(lambda _: lane.known()))
             return

@@ -26,7 +26,7 @@ class Rate:
     def room(self, now: int) -> int:
         """Return how many messages may go now."""
         spare = now + self._ahead - max(self._booked, now)
-        return 0 if spare < 0 else int(spare / self._interval) + 1
+        return 0 if spare < 0 else int(spare / self._interval + 1e-4) + 1
 
     def take(self, count: int, now: int) -> None:
         """Note that ``count`` messages go."""
