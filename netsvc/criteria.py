@@ -184,6 +184,7 @@ HISTORY = (
     Field("code", "number", "the last reply's code", "code=550"),
     Field("status", "text", "the last reply's enhanced status", "status=5.1.1"),
     Field("reply", "text", "the last reply's words", "reply~unknown"),
+    Field("reason", "text", "why, normalised", 'reason="*no such user*"'),
     Field("host", "text", "the host that answered", "host=mx1.*"),
     Field("tls", "text", "protocol and cipher it left by", "tls=TLSv1.3*"),
 )

@@ -155,6 +155,7 @@ HISTORY = Table(
         C("tls", "text", "protocol and cipher it left by"),
         *_CODES,
         C("reply", "text", "the last reply's words", "REPLY", shrink=3),
+        C("reason", "text", "why, normalised"),
         C("attempts", "int", "how often it was tried"),
     ),
     "how one recipient of one message ended",

@@ -36,6 +36,9 @@ class IQueueAdmin(Interface):
     def reasons(where: Expr | None = None) -> Deferred[list[Row]]:
         """-> Deferred[list[row]] of schema reason/1, most frequent first."""
 
+    def past_reasons(where: Expr | None = None) -> Deferred[list[Row]]:
+        """-> Deferred[list[row]] of schema reason/1: why what is in the history ended, most frequent first."""
+
     def page(where: Expr | None, after: Any = None, limit: int = 50, order: str = "id") -> Deferred[Page]:
         """One keyset page of queue.item/1 rows -> Deferred[Page].  Never holds a transaction open.
 

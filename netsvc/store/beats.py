@@ -110,6 +110,8 @@ class Beats:
             more, n, held = result
             if n:
                 self._log("store.recovered", node=of[0], released=n, held=len(held))
+            for message_id, number in held:
+                self._log("store.poison", msg=message_id, n=number)
 
     def _renew(self, batches: Batches) -> None:
         """Begin anew after this node was fenced."""

@@ -102,6 +102,7 @@ HISTORY: dict[str, Column] = {
     "attempts": Column("h.attempts"),
     "code": Column(CODE, nullable=True),
     "status": _text("r.enhanced"),
+    "reason": _text("r.text"),
     "reply": _text("h.reply"),
     "host": _text("h.host"),
     "tls": _text("h.tls"),

@@ -10,6 +10,7 @@ from zope.interface import implementer
 from netsvc.interfaces import IBodyReader, IQueueAdmin
 from netsvc.store import destinations, jobrows, pages, selection, summary
 from netsvc.store.jobs import Jobs
+from netsvc.store.past import past_reasons
 from netsvc.store.steering import Steering
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class QueueAdmin:
     def reasons(self, where: Expr | None = None) -> Deferred[list[Row]]:
         """Return reason/1 rows, most frequent first."""
         return Deferred.fromCoroutine(summary.reasons(self._engine, where))
+
+    def past_reasons(self, where: Expr | None = None) -> Deferred[list[Row]]:
+        """Return reason/1 rows of the history, most frequent first."""
+        return Deferred.fromCoroutine(past_reasons(self._engine, where))
 
     def page(self, where: Expr | None, after: Any = None, limit: int = 50, order: str = "id") -> Deferred[Page]:
         """Return one page of queue.item/1 rows."""

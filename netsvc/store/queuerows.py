@@ -32,7 +32,7 @@ ITEM = (
 
 HISTORY = (
     "h.id, h.message_id, h.n, h.outcome, h.at, h.received_at, h.sender, h.rcpt, h.domain, h.size, h.msgid, h.subject, "
-    f"h.auth, h.client, h.listener, h.host, h.tls, {CODE}, r.enhanced, h.reply, h.attempts"
+    f"h.auth, h.client, h.listener, h.host, h.tls, {CODE}, r.enhanced, h.reply, h.attempts, r.text"
 )
 """What ``history_row`` reads."""
 
@@ -117,6 +117,7 @@ def history_row(row: SqlRow, now: int) -> dict[str, Any]:
         "status": safe(row[18]),
         "reply": safe(row[19]),
         "attempts": row[20],
+        "reason": safe(row[21]),
         "age": now - row[4],
     }
 

@@ -22,6 +22,7 @@ from netsvc.store.leases import SLICE, free
 from netsvc.store.mailstore import MailStore
 from netsvc.store.queueadmin import QueueAdmin
 from netsvc.store.rerouting import Rerouting
+from netsvc.store.safety import Safety
 from netsvc.store.senders import Senders
 from netsvc.store.site import Site
 from netsvc.store.spool import Spool
@@ -67,9 +68,10 @@ def links_for(url: str, state: Path, *, aside: bool = False) -> Links:
 class Start:
     """What happens in the database when a node opens it: registration and recovery."""
 
-    def __init__(self, engine: Engine, spool: Spool, name: str, version: str) -> None:
+    def __init__(self, engine: Engine, spool: Spool, safety: Safety, name: str, version: str) -> None:
         """Register the node ``name``."""
         self._engine = engine
+        self._safety = safety
         self._spool = spool
         self._name = name
         self._version = version
@@ -94,14 +96,16 @@ class Start:
         if self._spool.gaps.found < 0:
             lower_heads(tx, late_heads(tx))
         self._spool.recall_failing(tx)
+        self._safety.look(tx)
         self.messages = int(tx.value("SELECT count(*) FROM message"))
 
 
 class Store:
     """An open store: one object for each of its promises, all on the same engine."""
 
-    def __init__(self, engine: Engine, spool: Spool, reactor: Any, audit_file: Path | None) -> None:
+    def __init__(self, engine: Engine, spool: Spool, safety: Safety, reactor: Any, audit_file: Path | None) -> None:
         """Take an engine that is open; see ``open_store``."""
+        self.safety = safety
         self.engine = engine
         self.spool = spool
         self.mail = MailStore(engine)
@@ -172,11 +176,12 @@ async def open_store(
     engine = Engine(MemoryLinks() if memory else links_for(url, Path(state), aside=aside), reactor)
     engine.when_writer_dies(lambda pid: log("store.writer_died", pid=pid))
     spool = Spool(engine)
-    start = Start(engine, spool, node_name, version)
+    safety = Safety(engine.clock)
+    start = Start(engine, spool, safety, node_name, version)
     await engine.open()
-    store = Store(engine, spool, reactor, None if engine.links.inline else Path(state) / AUDIT_FILE)
+    store = Store(engine, spool, safety, reactor, None if engine.links.inline else Path(state) / AUDIT_FILE)
     if reactor is not None:
-        store.upkeep = Upkeep(engine, reactor, log, spool.gaps)
+        store.upkeep = Upkeep(engine, reactor, log, spool.gaps, safety)
         store.upkeep.start()
     if engine.dialect == "postgresql":
         store.beats = Beats(engine, node_name, version, log)

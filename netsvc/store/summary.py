@@ -227,7 +227,7 @@ async def reasons(engine: Engine, where: Expr | None) -> list[Row]:
         for reason, domain, n in rows:
             tally[reason] = tally.get(reason, 0) + int(n)
             domains.setdefault(reason, set()).add(domain)
-    return await engine.read(lambda tx: _reason_rows(tx, tally, domains))
+    return await engine.read(lambda tx: reason_rows(tx, tally, domains))
 
 
 def _by_reason(*, alone: bool) -> Callable[[Tx, str, Sequence[Any]], list[SqlRow]]:
@@ -236,7 +236,8 @@ def _by_reason(*, alone: bool) -> Callable[[Tx, str, Sequence[Any]], list[SqlRow
     return lambda tx, condition, params: tx.rows(f"{sql} AND {condition} GROUP BY d.reason_id, d.domain", params)
 
 
-def _reason_rows(tx: Tx, tally: dict[int, int], domains: dict[int, set[str]]) -> list[Row]:
+def reason_rows(tx: Tx, tally: dict[int, int], domains: dict[int, set[str]]) -> list[Row]:
+    """Return reason/1 rows of counted reasons, and of the domains each concerns, most frequent first."""
     if not tally:
         return []
     whole = sum(tally.values())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from netsvc.store.engine import Engine
     from netsvc.store.gaps import Gaps
+    from netsvc.store.safety import Safety
     from netsvc.store.tx import Tx
 
 EVERY_S = 60
@@ -127,10 +128,11 @@ def orphans(tx: Tx, after: int) -> tuple[int, list[int]]:
 class Upkeep:
     """The rounds.  ``clock`` is the reactor."""
 
-    def __init__(self, engine: Engine, clock: Any, log: Callable[..., None], gaps: Gaps) -> None:
+    def __init__(self, engine: Engine, clock: Any, log: Callable[..., None], gaps: Gaps, safety: Safety) -> None:
         """Keep the store of ``engine``; begin with ``start``."""
         self._engine = engine
         self._gaps = gaps
+        self._safety = safety
         self._log = log
         self._round = 0
         self._alarmed = self._jumped = False
@@ -174,6 +176,7 @@ class Upkeep:
         else:
             await engine.read(self._gaps.load)
         self._look_at_clock()
+        await engine.read(self._safety.look)
         await self._repeat(lambda tx: purge(tx, engine.new_ids, engine.node_id, self._gaps))
         await self._repeat(collect)
         late = await engine.read(late_heads)

@@ -173,6 +173,9 @@ class Queue(Answering):
             out[row["state"]] = (n + 1, octets + row["size"])
         return self.answer(out)
 
+    def past_reasons(self, where=None):
+        return self.reasons()
+
     def reasons(self, where=None):
         rows = [r for r in self._live(where) if r["reason"]]
         groups = {}
@@ -682,6 +685,7 @@ class Service:
         self.credentials = Credentials()
         self.routing = FakeRouting()
         self.delivery_map = None
+        self.agents = {}
         self.tls_policies = None
 
     def verify_sender(self, session, reverse_path, params):

@@ -565,7 +565,7 @@ class ReportTest(ServiceCase):
         self.assertEqual(told, [((1,), False), ((2,), False), ((9,), False)])
         self.assertEqual(len(self.spool.outcomes), 6)
         self.assertEqual(len(self.logbook.named("delivery.report_withheld")), 3)
-        self.reactor.advance(3601)
+        self.net.advance(3601)
         self.spool.waiting.append(row(id=10, message_id=10, sender="bob@elsewhere.example"))
         self.go()
         self.assertIn(b"3 reports to you before this one were not sent", self.spool.reports[-1].content)

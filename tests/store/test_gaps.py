@@ -7,6 +7,7 @@ from netsvc.mail.message import FLAG_LATER, Result
 from netsvc.mail.outcome import Fault, Outcome
 from netsvc.store import ticks
 from netsvc.store.gaps import LEAST_MS, Gaps
+from netsvc.store.safety import Safety
 from netsvc.store.upkeep import KEEP_MS, Upkeep
 
 HOUR = 3_600_000
@@ -127,7 +128,7 @@ def test_history_and_recycled_items_stay_as_long_as_ever(lasting, restart, jump)
     lasting.accept(deliveries=[lasting.away()])
     lasting.execute("UPDATE delivery SET state = 5, prev_state = 1, purge_at = ?", (lasting.spool.now() + DAY,))
     restart(jump)
-    keep = Upkeep(lasting.engine, lasting.pump, lambda *_, **__: None, lasting.spool.gaps)
+    keep = Upkeep(lasting.engine, lasting.pump, lambda *_, **__: None, lasting.spool.gaps, lasting.store.safety)
     lasting.run(keep.round())
     assert lasting.value("SELECT count(*) FROM history") == 1
     assert lasting.value("SELECT count(*) FROM transcript") == 1
@@ -150,7 +151,13 @@ def test_the_time_before_which_something_has_lived_so_long():
 
 def test_a_clock_set_while_the_service_runs_is_told_once(lasting):
     logged = []
-    keep = Upkeep(lasting.engine, lasting.pump, lambda event, **fields: logged.append((event, fields)), Gaps())
+    keep = Upkeep(
+        lasting.engine,
+        lasting.pump,
+        lambda event, **fields: logged.append((event, fields)),
+        Gaps(),
+        Safety(lasting.engine.clock),
+    )
     lasting.engine.clock.jump = 10 * YEAR
     keep._look_at_clock()
     keep._look_at_clock()

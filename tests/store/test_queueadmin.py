@@ -463,7 +463,7 @@ def test_policies_that_are_none(make_house, policy, why):
 
 
 def test_an_unknown_outcome_is_shown():
-    row = [0] * 21
+    row = [0] * 22
     row[3] = 99
     for text in (6, 7, 8):
         row[text] = "x"

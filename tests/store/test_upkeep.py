@@ -6,6 +6,7 @@ from netsvc.mail.message import State
 from netsvc.store import upkeep
 from netsvc.store.bodies import CHUNK
 from netsvc.store.gaps import Gaps
+from netsvc.store.safety import Safety
 from netsvc.store.upkeep import Upkeep
 
 DAY = 24 * 3_600_000
@@ -15,7 +16,13 @@ DAY = 24 * 3_600_000
 def kept(house):
     """A store, its upkeep, and what was logged."""
     house.logged = []
-    house.keep = Upkeep(house.engine, house.pump, lambda event, **fields: house.logged.append((event, fields)), Gaps())
+    house.keep = Upkeep(
+        house.engine,
+        house.pump,
+        lambda event, **fields: house.logged.append((event, fields)),
+        Gaps(),
+        Safety(house.engine.clock),
+    )
     return house
 
 
@@ -111,7 +118,9 @@ def test_bodies_no_row_names_are_swept_when_they_are_old(kept, monkeypatch):
 def test_a_round_that_fails_is_told_and_the_next_goes_on(make_house):
     house = make_house("memory")
     logged = []
-    keep = Upkeep(house.engine, house.pump, lambda event, **fields: logged.append(fields), Gaps())
+    keep = Upkeep(
+        house.engine, house.pump, lambda event, **fields: logged.append(fields), Gaps(), Safety(house.engine.clock)
+    )
 
     def fault(step):
         raise OSError("gone")
@@ -126,7 +135,9 @@ def test_a_round_that_fails_is_told_and_the_next_goes_on(make_house):
 def test_a_log_that_grows_is_told_once(make_house, monkeypatch):
     house = make_house("sqlite")
     logged = []
-    keep = Upkeep(house.engine, house.pump, lambda event, **fields: logged.append(fields), Gaps())
+    keep = Upkeep(
+        house.engine, house.pump, lambda event, **fields: logged.append(fields), Gaps(), Safety(house.engine.clock)
+    )
     monkeypatch.setattr("netsvc.store.sqlitefiles.WAL_ALARM", -1)
     house.run(keep.round())
     house.run(keep.round())

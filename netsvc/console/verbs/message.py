@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netsvc.commands import Arg, Clause, Command, CommandError, Selects, Word
+from netsvc.console.call import SEARCH_SECONDS
 from netsvc.console.reading import give_source, read_body, read_headers
-from netsvc.console.tables import ATTEMPT, HISTORY, MESSAGE, MESSAGE_SOURCE
+from netsvc.console.tables import ATTEMPT, HISTORY, MESSAGE, MESSAGE_SOURCE, REASON
 from netsvc.console.targets import chosen_filter, find_id, missing
 from netsvc.console.verbs.words import BY_TIME_LIMIT, ORDERS, SCREEN, SHOW
 from netsvc.mail.ids import show_id
@@ -115,6 +116,14 @@ async def show_history(call: Call) -> None:
         await call.note("No messages match.")
 
 
+async def show_past_reasons(call: Call) -> None:
+    """Say why items ended as they did."""
+    rows = await call.store(call.service.queue.past_reasons(await chosen_filter(call)), SEARCH_SECONDS)
+    await call.rows(rows)
+    if not rows:
+        await call.note("No reason is known of what ended.")
+
+
 COMMANDS = (
     Command(
         (SHOW, Word("message", "one message")),
@@ -141,6 +150,14 @@ COMMANDS = (
             "show message 01ARZ attempts",
             "show message 01ARZ headers | match received",
         ),
+    ),
+    Command(
+        (SHOW, Word("history", "what became of mail"), Word("reasons", "why mail ended")),
+        show_past_reasons,
+        "why mail ended as it did, most frequent first",
+        selects=Selects("history", ("where",)),
+        table=REASON,
+        examples=("show history reasons where result=bounced and done>-1d",),
     ),
     Command(
         (SHOW, Word("history", "what became of mail")),
