@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ICertificates,
         ICounters,
         ICredentials,
+        IDeliveryAgentMaker,
         IDeliveryMap,
         IDirectory,
         IDoors,
@@ -102,6 +103,7 @@ class MailboxService:
         self.counters = floors.counters
         self.credentials = floors.credentials
         self.delivery_map: IDeliveryMap | None = None
+        self.agents: Mapping[str, IDeliveryAgentMaker] = {}
         self.tls_policies: ITlsPolicies | None = None
         self.queue = floors.queue
         self.mail = floors.mail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from netsvc.console.carriertables import CARRIER, CARRIER_SETTING
 from netsvc.console.healthtables import HEALTH
 from netsvc.console.livetables import BLOCK, KICK, LISTENER, SESSION, SESSION_SUMMARY, TRACE
 from netsvc.console.nametables import DNS, DNS_CACHE, GREYLIST
@@ -47,7 +48,7 @@ TABLES = {
         *(DESTINATION, JOB, AUDIT, DOMAIN, ALIAS, USER, VERSION, WHOAMI, TERMINAL, TEXT, COUNT, CHANGE, FIELD),
         *(ADDRESS, RECIPIENTS, CERTIFICATE, GRANT, LOCK),
         *(POLICY, POLICY_SETTING, LIMIT, LISTED, HEALTH, DNS, DNS_CACHE, GREYLIST),
-        *(ROUTE, STEP, CREDENTIAL, TLS_POLICY),
+        *(CARRIER, CARRIER_SETTING, ROUTE, STEP, CREDENTIAL, TLS_POLICY),
     )
 }
 """Every table by its schema's name without the version."""

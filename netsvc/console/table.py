@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from netsvc.console.verbs import (
     actions,
+    carriers,
     connections,
     credentials,
     destinations,
@@ -48,6 +49,7 @@ def commands() -> tuple[Command, ...]:
         names,
         relaying,
         routes,
+        carriers,
         credentials,
         tlspolicies,
         sessions,

@@ -36,6 +36,7 @@ class IMailboxService(Interface):
     credentials = Attribute("ICredentials: what we log in with elsewhere")
     routing = Attribute("IRouting: where mail for elsewhere goes")
     tls_policies = Attribute("ITlsPolicies or None: what destinations publish about TLS")
+    agents = Attribute("{name: IDeliveryAgentMaker}: the plugins of this node that carry mail")
     delivery_map = Attribute("IDeliveryMap or None: what is at the end of a route")
     vitals = Attribute("IVitals or None: how this node is, and whether it takes mail")
     hostname = Attribute("our name, str")
