@@ -219,9 +219,9 @@ def mail_out(ground: Ground, house: House, routing: IRouting, tls: TlsPolicies) 
     """Return what carries mail out, not yet started; the service for doors learns what can be asked of it."""
     config, store, service = ground.config, ground.store, house.mailbox_service
     delivery = DeliveryService(
-        store.spool, store.directory, store.site, house.sessions, ground.logbook, ground.reactor, config.hostname, routing,
-        credentials=keeping(ICredentials, store.credentials), agents=config.agents, resolver=ground.resolver,
-        tls=tls, rerouting=keeping(IRerouting, store.rerouting), destinations=store.queue.steering,
+        store.spool, store.directory, store.site, house.sessions, ground.logbook, ground.reactor, config.hostname,
+        routing=routing, credentials=keeping(ICredentials, store.credentials), agents=config.agents,
+        resolver=ground.resolver, tls=tls, rerouting=keeping(IRerouting, store.rerouting), destinations=store.queue.steering,
     )  # fmt: skip
     service.tls_policies = keeping(ITlsPolicies, tls)
     service.agents = config.agents
