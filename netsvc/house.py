@@ -221,7 +221,8 @@ def mail_out(ground: Ground, house: House, routing: IRouting, tls: TlsPolicies) 
     delivery = DeliveryService(
         store.spool, store.directory, store.site, house.sessions, ground.logbook, ground.reactor, config.hostname,
         routing=routing, credentials=keeping(ICredentials, store.credentials), agents=config.agents,
-        resolver=ground.resolver, tls=tls, rerouting=keeping(IRerouting, store.rerouting), destinations=store.queue.steering,
+        resolver=ground.resolver, tls=tls, rerouting=keeping(IRerouting, store.rerouting),
+        destinations=store.queue.steering,
     )  # fmt: skip
     service.tls_policies = keeping(ITlsPolicies, tls)
     service.agents = config.agents
