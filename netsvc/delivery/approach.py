@@ -122,7 +122,10 @@ class Approach:
             if not full:
                 self._tried.update(addresses)
                 self.address = addresses[0]
-                self._note(AttemptError(Fault.CONNECT_FAILED, "it failed lately, and is being tried", "4.4.1"))
+                told = self._ways.dialer.troubles.why(addresses[0], port) or AttemptError(
+                    Fault.CONNECT_FAILED, "failed"
+                )
+                self._note(AttemptError(told.fault, f"{told.words} (lately; it is being tried)", told.status))
                 return []
             self._record.note(f"[{full[0]}] has as many connections as it may have: waiting")
             await crowds.wait(full[0], port)
@@ -229,7 +232,7 @@ class Approach:
         elif why.fault is Fault.AUTH:
             self._left = []  # the other addresses would hear the same, and lock us out
         else:
-            self._ways.dialer.troubles.failed(self.address, self.host.port)
+            self._ways.dialer.troubles.failed(self.address, self.host.port, why)
         self.left()
 
     def _note(self, why: AttemptError) -> None:

@@ -74,17 +74,26 @@ class Crowds:
         awake = len(crowd.waiting) if self._lately(address, port) else 1
         for _ in range(min(awake, len(crowd.waiting))):
             crowd.waiting.popleft().callback(None)
-        if not crowd.open and not crowd.waiting:
-            self._crowds.pop((address, port), None)
+        self._tidy(address, port)
+
+    def _tidy(self, address: str, port: int) -> None:
+        crowd = self._crowds.get((address, port))
+        if crowd is not None and not crowd.open and not crowd.waiting:
+            del self._crowds[address, port]
 
     async def wait(self, address: str, port: int) -> None:
         """Wait until there may be room where it is full."""
         crowd = self._crowds[address, port]
-        waiting: Deferred[None] = Deferred(crowd.waiting.remove)
+        waiting: Deferred[None] = Deferred()
         crowd.waiting.append(waiting)
         if crowd.idle:
             crowd.idle.pop(0)()
-        await waiting
+        try:
+            await waiting
+        except BaseException:  # it is given up
+            crowd.waiting.remove(waiting)
+            self._tidy(address, port)
+            raise
 
     def wanted(self, address: str, port: int) -> bool:
         """Say whether somebody waits for room."""

@@ -40,16 +40,16 @@ class Troubles:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._until: dict[tuple[str, int], float] = {}
+        self._until: dict[tuple[str, int], tuple[float, AttemptError]] = {}
 
-    def failed(self, address: str, port: int) -> None:
+    def failed(self, address: str, port: int, why: AttemptError) -> None:
         """Note that a connection there could not be opened, or came to nothing."""
         if len(self._until) >= MOST_TROUBLES:
             now = self._now()
-            self._until = {key: until for key, until in self._until.items() if until > now}
+            self._until = {key: (until, told) for key, (until, told) in self._until.items() if until > now}
             if len(self._until) >= MOST_TROUBLES:
                 self._until.clear()
-        self._until[address, port] = self._now() + TROUBLE
+        self._until[address, port] = self._now() + TROUBLE, why
 
     def worked(self, address: str, port: int) -> None:
         """Note that a host is well there."""
@@ -58,7 +58,12 @@ class Troubles:
 
     def lately(self, address: str, port: int) -> bool:
         """Say whether it failed lately."""
-        return bool(self._until) and self._until.get((address, port), 0.0) > self._now()
+        return bool(self._until) and self.why(address, port) is not None
+
+    def why(self, address: str, port: int) -> AttemptError | None:
+        """Return what it was that failed lately, None where nothing did."""
+        until, told = self._until.get((address, port), (0.0, None))
+        return told if until > self._now() else None
 
 
 class Dialer:
@@ -131,7 +136,7 @@ class Race:
             return
         why = _told(failure)
         self.tried.append(address)
-        self._dialer.troubles.failed(address, self._port)
+        self._dialer.troubles.failed(address, self._port, why)
         self._record.note(why.words if not self._left and not self._under_way else f"[{address}]: {why.words}")
         if self._left:
             if self._next is not None:

@@ -291,7 +291,9 @@ class CrowdTest(ApproachCase):
         ds = [self.to(n) for n in range(10)]
         self.net.refuse(error.TimeoutError())
         self.assertEqual([d.called for d in ds], [True, False, False, *[True] * 7])
-        self.assertIn("being tried", self.only(ds[9]).reply)
+        outcome = self.only(ds[9])
+        self.assertEqual(outcome.fault, Fault.CONNECT_TIMEOUT)
+        self.assertEqual(outcome.reply, "connection timed out (lately; it is being tried)")
         for _ in range(2):
             self.net.refuse(error.TimeoutError())
         more = [self.to(n) for n in range(10, 20)]

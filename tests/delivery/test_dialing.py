@@ -5,6 +5,7 @@ from twisted.internet import error
 from twisted.internet.defer import CancelledError
 
 from netsvc.delivery.dialing import HEAD_START, MOST_TROUBLES, TROUBLE, Dialer, Troubles
+from netsvc.delivery.faults import AttemptError
 from netsvc.delivery.transcript import Transcript
 from netsvc.delivery.wire import Deadlines, WireFactory
 from netsvc.mail.outcome import Fault
@@ -118,23 +119,27 @@ def test_what_failed_lately_is_tried_last():
     assert case.asked[4:] == ["192.0.2.1"]
 
 
+WHY = AttemptError(Fault.CONNECT_REFUSED, "connection refused", "4.4.1")
+
+
 def test_troubles_are_bounded_and_end():
     now = [0.0]
     troubles = Troubles(lambda: now[0])
     troubles.worked("192.0.2.1", 25)
-    troubles.failed("192.0.2.1", 25)
+    troubles.failed("192.0.2.1", 25, WHY)
     assert troubles.lately("192.0.2.1", 25)
+    assert troubles.why("192.0.2.1", 25) is WHY
     assert not troubles.lately("192.0.2.1", 26)
     troubles.worked("192.0.2.1", 25)
     assert not troubles.lately("192.0.2.1", 25)
     for n in range(MOST_TROUBLES + 1):
-        troubles.failed(f"a{n}", 25)
+        troubles.failed(f"a{n}", 25, WHY)
     assert len(troubles._until) == 1
     now[0] = TROUBLE / 2
     for n in range(1, MOST_TROUBLES):
-        troubles.failed(f"a{n}", 25)
+        troubles.failed(f"a{n}", 25, WHY)
     now[0] = TROUBLE
-    troubles.failed("b", 25)
+    troubles.failed("b", 25, WHY)
     assert not troubles.lately(f"a{MOST_TROUBLES}", 25)
     assert troubles.lately("a1", 25)
     assert len(troubles._until) == MOST_TROUBLES
