@@ -28,6 +28,7 @@ RETRY_CLASSES = (
     "connect",
     "lost",
     "tls",
+    "auth",
     "dns",
     "routing",
     "local",
@@ -46,10 +47,10 @@ class DeliverySettings:
 
     ``tls``: what is asked of destinations of which nothing else is said, one of TLS_LEVELS; ``mta_sts`` and
     ``dane``: whether what they publish is obeyed; ``mta_sts_port`` of the hosts that policies are fetched from.
-    ``retry_classes``: waits by the kind of failure, of RETRY_CLASSES, instead of ``retry``.  ``messages`` on one connection.  ``dns``: name servers, ``dnssec``: whether they are believed
-    that they validated though they are not on this host; ``mx_port`` of the hosts MX records name, ``mx_allow_networks``
-    of which they may be though they are nobody's on the Internet.  ``maildir_quota``: (octets, messages) of a Maildir
-    that says none itself, 0 for any.
+    ``retry_classes``: waits by the kind of failure, of RETRY_CLASSES, instead of ``retry``.  ``messages`` on one
+    connection.  ``dns``: name servers, ``dnssec``: whether they are believed that they validated though they are not
+    on this host; ``mx_port`` of the hosts MX records name, ``mx_allow_networks`` of which they may be though they are
+    nobody's on the Internet.  ``maildir_quota``: (octets, messages) of a Maildir that says none itself, 0 for any.
     """
 
     retry: tuple[int, ...] = (

@@ -22,6 +22,8 @@ import ipaddress
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.address import UNIXAddress
+
 from netsvc.delivery.faults import AttemptError
 from netsvc.delivery.terms import TlsLevel
 from netsvc.delivery.tlscontext import connection_creator
@@ -63,6 +65,7 @@ class Greeter:
 
         Raises AttemptError, BrokenTlsError where the same peer may be tried again in clear.  Then the wire is closed.
         """
+        wire.session.near = _is_here(wire)
         try:
             await self._greet(wire, host, terms, record)
             if credential is not None:
@@ -122,7 +125,7 @@ class Greeter:
 
     async def _authenticate(self, wire: Wire, terms: TlsTerms, credential: Credential, record: Transcript) -> None:
         session = wire.session
-        near = _is_here(wire)
+        near = session.near
         if not session.tls and not near:
             raise AttemptError(Fault.TLS, "our credential is not sent outside of TLS, and there is none", "4.7.0")
         clear = near or session.verified or (terms.source == "site" and terms.level >= TlsLevel.ENCRYPT)
@@ -198,7 +201,11 @@ async def _expected(wire: Wire) -> None:
 
 
 def _is_here(wire: Wire) -> bool:
+    """Whether nothing leaves this host on the way to the peer."""
+    peer = wire.transport.getPeer()
+    if isinstance(peer, UNIXAddress):
+        return True
     try:
-        return ipaddress.ip_address(str(getattr(wire.transport.getPeer(), "host", ""))).is_loopback
+        return ipaddress.ip_address(str(getattr(peer, "host", ""))).is_loopback
     except ValueError:
         return False

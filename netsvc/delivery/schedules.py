@@ -29,6 +29,7 @@ _KINDS = {
     Fault.CONNECT_FAILED: "connect",
     Fault.LOST: "lost",
     Fault.TLS: "tls",
+    Fault.AUTH: "auth",
     Fault.DNS: "dns",
     Fault.ROUTING: "routing",
     Fault.LOCAL: "local",

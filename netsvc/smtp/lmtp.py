@@ -14,6 +14,7 @@ from netsvc.smtp.clientevents import END_OF_DATA, Verdict
 from netsvc.smtp.replies import PeerError
 
 if TYPE_CHECKING:
+    from netsvc.smtp.offering import Transaction
     from netsvc.smtp.replies import PeerReply
 
 
@@ -25,6 +26,13 @@ class LmtpSession(ClientSession):
     def __init__(self, hostname: str) -> None:
         super().__init__(hostname)
         self._unanswered: list[int] = []
+
+    def objection(self, transaction: Transaction) -> tuple[str, str] | None:
+        """See ClientSession.  A store is the end of the way: it need not offer REQUIRETLS, if nobody listens there."""
+        wishes = transaction.wishes
+        if wishes.requiretls and (self.near or (self.tls and self.verified)):
+            transaction = transaction._replace(wishes=wishes._replace(requiretls=False))
+        return super().objection(transaction)
 
     @property
     def decided(self) -> tuple[Verdict | None, ...]:

@@ -87,7 +87,7 @@ def _wishes(wishes: Wishes, extensions: Mapping[str, str]) -> list[str]:
     words = []
     if wishes.utf8:
         words.append("SMTPUTF8")
-    if wishes.requiretls:
+    if wishes.requiretls and "REQUIRETLS" in extensions:
         words.append("REQUIRETLS")
     if "DSN" in extensions:
         if wishes.ret:

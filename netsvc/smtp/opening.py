@@ -51,7 +51,8 @@ class Opening:
     ``state`` is a word for where the dialogue is; ``replies`` counts what came.  ``dialogue`` collects commands
     (``>``) and replies (``<``) for whoever keeps a record: take them out and clear it.
 
-    ``tls``: we are inside TLS; ``verified``: with the peer that was meant, for whoever knows sets it.
+    ``tls``: we are inside TLS; ``verified``: with the peer that was meant; ``near``: that is a process of this host.
+    Whoever knows sets the last two.
     ``authenticated``: the peer knows us.
     """
 
@@ -66,7 +67,7 @@ class Opening:
         self._slots: deque[Slot] = deque([self._on_banner])
         self._challenges = 0
         self._initial: bytes | None = None
-        self.tls = self.verified = self.authenticated = False
+        self.tls = self.verified = self.near = self.authenticated = False
         self.dialogue: list[tuple[str, bytes | PeerReply]] = []
         self.replies = 0
         self.extensions: dict[str, str] = {}

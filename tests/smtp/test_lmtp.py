@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netsvc.mail.envelope import Wishes
 from netsvc.smtp.clientevents import END_OF_DATA, RCPT_TO, Completed, Ended, Ready, SendContent
 from netsvc.smtp.lmtp import LmtpSession
 from netsvc.smtp.offering import Transaction
@@ -135,3 +136,18 @@ def test_verdicts_are_those_of_their_recipients(rcpts, ends):
 
 def test_content_waits_for_the_replies_to_recipients():
     assert LmtpSession("mx1.example.org").hurry() is False
+
+
+@pytest.mark.parametrize(
+    ("near", "tls", "verified", "fine"),
+    [(True, False, False, True), (False, True, True, True), (False, True, False, False), (False, False, False, False)],
+)
+def test_what_must_be_kept_from_listeners_goes_where_nobody_listens(near, tls, verified, fine):
+    talk = Talk().feed(OPENING).feed(LHLO)
+    session = talk.session
+    session.near, session.tls, session.verified = near, tls, verified
+    transaction = three()._replace(wishes=Wishes(requiretls=True))
+    assert (session.objection(transaction) is None) is fine
+    assert session.objection(three()) is None
+    session.begin(transaction)
+    assert b"REQUIRETLS" not in session.data_to_send()
