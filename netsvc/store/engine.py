@@ -23,6 +23,7 @@ from netsvc.store.tx import ACCEPT, BULK, SETTLE, Link, Links, Tx
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from netsvc.store.errands import Errand
     from netsvc.store.writerpipe import WriterPipe
 
 __all__ = ["ACCEPT", "BULK", "SETTLE", "Engine", "Tx"]
@@ -140,7 +141,7 @@ class Engine:
         try:
             self.links.folded(lambda: self._lanes[0].put([]) if self._lanes else None)
             self._batches = [Batches(self.links.writer(), self.clock) for _ in range(self.links.lanes)]
-            self._pipe = self.links.apart(lambda: self.node_id, self.new_ids)
+            self._pipe = self.links.apart(lambda: (self.node_id, self.epoch), self.new_ids)
             for batches in self._batches:
                 batches.undone = self._forgets
                 batches.link.open()
@@ -228,12 +229,26 @@ class Engine:
         """
         unit = Unit(work, priority, item, gathered=True, waiter=Deferred())
         if plain and self._pipe is not None and self._pipe.up and not self._closed:
-            if not self._plain:
-                self._reactor.callLater(0, self._hand_over_plain)
-            self._plain.append(unit)
-            waiter: Deferred[Any] = unit.waiter
-            return waiter
+            return self._aside(unit)
         return self._put(unit)
+
+    def errand(self, errand: Callable[[], Errand], work: Callable[[Tx], Any]) -> Deferred[Any]:
+        """As ``write(work, SETTLE)``; where there is a writer process, that does it, as what ``errand()`` names.
+
+        Fires with what either of them returns, which ``errands`` knows to read.
+        """
+        unit = Unit(work, SETTLE, waiter=Deferred())
+        if self._pipe is None or not self._pipe.up or self._closed:
+            return self._put(unit)
+        unit.item = errand()
+        return self._aside(unit)
+
+    def _aside(self, unit: Unit) -> Deferred[Any]:
+        if not self._plain:
+            self._reactor.callLater(0, self._hand_over_plain)
+        self._plain.append(unit)
+        waiter: Deferred[Any] = unit.waiter
+        return waiter
 
     def _put(self, unit: Unit) -> Deferred[Any]:
         if self._closed:

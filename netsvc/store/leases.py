@@ -96,8 +96,11 @@ def next_due(tx: Tx) -> int | None:
     return None if at is None or at >= FAR else int(at)
 
 
-def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> list[Leased]:
-    """Lease up to n due deliveries of each (dest_id, n) of ``wants`` to ``node`` (id, epoch)."""
+def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]], at: int | None = None) -> list[Leased]:
+    """Lease up to n due deliveries of each (dest_id, n) of ``wants`` to ``node`` (id, epoch).
+
+    ``at``: the ``lease_at`` of their rows, now unless given; who never hears of this lease finds them by it.
+    """
     keys = _open_dests(tx, [dest_id for dest_id, n in wants if n > 0])
     if not keys or not tx.value("SELECT 1 FROM node WHERE id = ? AND epoch = ? AND state = 1", node):
         return []
@@ -118,9 +121,17 @@ def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]]) -> li
     if not ids:
         raise_heads(tx, sorted(keys))
         return []
-    out = _take(tx, node, ids, keys)
+    out = _take(tx, node, ids, keys, at)
     raise_heads(tx, sorted(keys))
     return out
+
+
+def leased_at(tx: Tx, node: tuple[int, int], at: int) -> list[int]:
+    """Return the deliveries ``node`` (id, epoch) leased with this ``lease_at`` and has not settled."""
+    found = tx.rows(
+        "SELECT id FROM delivery WHERE state = 2 AND lease_node = ? AND lease_epoch = ? AND lease_at = ?", (*node, at)
+    )
+    return [row[0] for row in found]
 
 
 _OVERDUE = (
@@ -159,9 +170,11 @@ def overdue(tx: Tx, node: tuple[int, int], before: tuple[int, int], limit: int) 
     return out
 
 
-def _take(tx: Tx, node: tuple[int, int], ids: Sequence[int], keys: Mapping[int, str]) -> list[Leased]:
+def _take(
+    tx: Tx, node: tuple[int, int], ids: Sequence[int], keys: Mapping[int, str], at: int | None = None
+) -> list[Leased]:
     """Lease deliveries by their ids; ``keys`` {dest_id: key} names their destinations."""
-    tx.among(_TAKE, ids, (*node, tx.now))
+    tx.among(_TAKE, ids, (*node, tx.now if at is None else at))
     taken = tx.pick(_TAKEN, "FROM delivery WHERE id {ids}", ids)
     found = tx.pick(_MESSAGES, "FROM message m WHERE m.id {ids}", sorted({row[1] for row in taken}))
     messages = {row[0]: row[1:] for row in found}

@@ -250,9 +250,9 @@ class PgLinks:
     def folded(self, ask: Callable[[], None]) -> None:
         """Do nothing: the logs are the server's."""
 
-    def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
+    def apart(self, node: Callable[[], tuple[int, int]], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
         """Return None: the work is the server's."""
-        del node_id, new_ids
+        del node, new_ids
         return None
 
     def release(self) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from netsvc.interfaces import IBodyReader, IBodyWriter, ISpool
 from netsvc.mail.ids import make_id
+from netsvc.mail.message import Result
+from netsvc.mail.outcome import Outcome
 from netsvc.mail.reply import NO_SPACE, NOT_TAKEN, ReplyError
 from netsvc.store import leases
 from netsvc.store.accept import Accepting, Content, Incoming
 from netsvc.store.bodies import BodyReader, BodyWriter, read_blob
 from netsvc.store.dests import Dests
+from netsvc.store.errands import lease_errand, leased, settle_errand, settled
 from netsvc.store.gaps import Gaps
 from netsvc.store.heads import close_heads
 from netsvc.store.pieces import SMALL
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from netsvc.mail.message import DueDestination, Leased, LocalDelivery, Message, NewDelivery, Refusals
-    from netsvc.mail.outcome import Outcome, Report, Settled
+    from netsvc.mail.outcome import Report, Settled
     from netsvc.store.engine import Engine
     from netsvc.store.tx import Tx
 
@@ -92,6 +95,7 @@ class Spool:
             lambda: (engine.node_id, engine.epoch), engine.new_ids, self._reasons, self._accepting
         )
         self._recent = Recent()
+        self._leased_at = 0
         self._failing: set[int] = set()
         self.gaps = Gaps()
         self.safe: Callable[[], bool] = lambda: True
@@ -188,7 +192,20 @@ class Spool:
         if not self.safe():
             return succeed([])
         node = (self._engine.node_id, self._engine.epoch)
-        return self._engine.write(lambda tx: leases.lease(tx, node, wants), SETTLE)
+        self._leased_at = at = max(self.now(), self._leased_at + 1)
+        leasing = self._engine.errand(lambda: lease_errand(wants, at), lambda tx: leases.lease(tx, node, wants, at))
+        return leasing.addCallbacks(leased, self._lease_lost, errbackArgs=(node, at))
+
+    def _lease_lost(self, failure: Failure, node: tuple[int, int], at: int) -> Any:
+        """Give back what may have been leased all the same: nobody would ever try it."""
+        if not isinstance(failure.value, CommitFailedError):
+            return failure
+
+        def work(tx: Tx) -> None:
+            back = [Outcome(number, Result.RELEASED, due_at=tx.now) for number in leases.leased_at(tx, node, at)]
+            self._settling.run(tx, back, ())
+
+        return self._engine.write(work, SETTLE).addBoth(lambda _: failure)
 
     def overdue(self, accepted_before: int, limit: int) -> Deferred[list[Leased]]:
         """Lease what has expired at destinations that are left alone."""
@@ -200,13 +217,17 @@ class Spool:
 
     def settle(self, outcomes: Sequence[Outcome], reports: Sequence[Report] = ()) -> Deferred[Settled]:
         """Record what attempts came to."""
+        if not reports:
+            settling = self._engine.errand(
+                lambda: settle_errand(outcomes), lambda tx: self._settling.run(tx, outcomes, ())
+            )
+            return settling.addCallback(settled)
         done = self._engine.write(lambda tx: self._settling.run(tx, outcomes, reports), SETTLE)
-        return done.addCallback(self._settled, bool(reports))
+        return done.addCallback(self._reported)
 
-    def _settled(self, settled: Settled, reports: bool) -> Settled:
-        if reports:
-            self._engine.wake()
-        return settled
+    def _reported(self, answer: Settled) -> Settled:
+        self._engine.wake()
+        return answer
 
     def destination_failed(self, dest_id: int, until: int, outcome: Outcome) -> Deferred[int]:
         """Mark a destination dead until ``until``."""

@@ -147,9 +147,9 @@ class SqliteLinks:
         """Return a link that reads."""
         return SqliteLink(lambda: connect_file(self.folder, writing=False), writing=False)
 
-    def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
+    def apart(self, node: Callable[[], tuple[int, int]], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
         """Return the way to the writer process where there is to be one."""
-        return WriterPipe(self.folder, node_id, new_ids) if self.aside else None
+        return WriterPipe(self.folder, node, new_ids) if self.aside else None
 
     def release(self) -> None:
         """Give the lock back."""
@@ -214,9 +214,9 @@ class MemoryLinks:
         """Return a link that reads."""
         return SqliteLink(lambda: self._pair, writing=False, shared=True)
 
-    def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
+    def apart(self, node: Callable[[], tuple[int, int]], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
         """Return None: the calling thread writes."""
-        del node_id, new_ids
+        del node, new_ids
         return None
 
     def release(self) -> None:

@@ -248,7 +248,7 @@ class Links(Protocol):
         """
         ...
 
-    def apart(self, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
+    def apart(self, node: Callable[[], tuple[int, int]], new_ids: Callable[[int], Sequence[int]]) -> WriterPipe | None:
         """Return the way to a process that takes small messages, None where the writer's thread does."""
         ...
 

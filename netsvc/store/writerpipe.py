@@ -23,7 +23,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from netsvc.store.lanes import fire
 from netsvc.store.turns import Turns
 from netsvc.store.tx import CommitFailedError
-from netsvc.store.writerprocess import Order, flat, need
+from netsvc.store.writerprocess import Order, flat, need, octets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,10 +103,12 @@ class Owner(Protocol):
 class WriterPipe:
     """One writer process and the messages that wait for it."""
 
-    def __init__(self, folder: Path, node_id: Callable[[], int], new_ids: Callable[[int], Sequence[int]]) -> None:
-        """Have mail written into ``folder`` by a process of its own, with ids from ``new_ids``."""
+    def __init__(
+        self, folder: Path, node: Callable[[], tuple[int, int]], new_ids: Callable[[int], Sequence[int]]
+    ) -> None:
+        """Have mail written into ``folder`` for ``node()`` (id, epoch) by a process, with ids from ``new_ids``."""
         self._folder = folder
-        self._node_id = node_id
+        self._node = node
         self._new_ids = new_ids
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -197,9 +199,10 @@ class WriterPipe:
 
     def _order(self, units: Sequence[Unit]) -> bytes:
         items = [unit.item for unit in units]
-        order = Order(self._now(), self._node_id(), self._new_ids(need(items)), [flat(item) for item in items])
+        node_id, epoch = self._node()
+        order = Order(self._now(), node_id, self._new_ids(need(items)), [flat(item) for item in items], epoch)
         data = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
-        self._octets += sum(item.content.size for item in items)
+        self._octets += sum(map(octets, items))
         return data
 
     def _look_after(self) -> None:
@@ -223,9 +226,9 @@ class WriterPipe:
             return
         self.batches += 1
         asked = [self._asked.popleft() for _ in results]
-        octets = sum(unit.item.content.size for unit in asked)
-        self._octets -= octets
-        self._owner.noted(octets)
+        taken = sum(octets(unit.item) for unit in asked)
+        self._octets -= taken
+        self._owner.noted(taken)
         if not self._asked:
             self._turns.release()
         if self._waiting:

@@ -1,11 +1,12 @@
-"""The writer process: takes small accepted messages into queue.db, with an interpreter of its own.
+"""The writer process: takes small accepted messages into queue.db, leases and settles, with an interpreter of its own.
 
 A reactor thread that is busy and a writer thread that steps through statements
 hand the interpreter's lock to and fro; measured at 20 clients that was half of
 the time.  So what another process can do, small bodies and their rows as plain
 values, is done here: the same unit of work (accept.py), the same batches, one
 fsync.  The service's writer thread waits for each answer, so there is one
-writer at a time as before, and large bodies, settling and all else stay there.
+writer at a time as before; large bodies and all else stay there.  Leasing and
+settling are done here too (errands.py).
 
 It trusts its parent, and ends when the pipe does: what is being committed then
 is kept or not kept, and nobody was told either.  Run as
@@ -27,9 +28,10 @@ from netsvc.mail.message import LocalDelivery, Message
 from netsvc.store.accept import Accepting, Content, Incoming
 from netsvc.store.batches import Batches, Unit
 from netsvc.store.dests import Dests
+from netsvc.store.errands import Errand, Errands
 from netsvc.store.reasons import Reasons
 from netsvc.store.sqlite import SqliteLink, connect_file
-from netsvc.store.tx import ACCEPT, CommitFailedError
+from netsvc.store.tx import ACCEPT, SETTLE, CommitFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,12 +42,13 @@ READ = 1 << 20
 
 
 class Order(NamedTuple):
-    """What a batch needs: the clock (ms since 1970), the node's id, fresh ids enough, messages (``flat``)."""
+    """What a batch needs: the clock (ms since 1970), the node, fresh ids enough, messages and errands (``flat``)."""
 
     now: int
     node_id: int
     ids: Sequence[int]
     items: Sequence[Any]
+    epoch: int = 0
 
 
 class OrderReader(pickle.Unpickler):
@@ -66,12 +69,13 @@ class Stock:
     def __init__(self) -> None:
         """Begin with nothing."""
         self._now = 0
-        self.node_id = 0
+        self.node_id = self.epoch = 0
         self._ids: list[int] = []
 
     def fill(self, orders: Sequence[Order]) -> None:
         """Take what ``orders`` brought, the last one's time."""
-        self._now, self.node_id = orders[-1].now, orders[-1].node_id
+        last = orders[-1]
+        self._now, self.node_id, self.epoch = last.now, last.node_id, last.epoch
         self._ids = [number for order in orders for number in order.ids][::-1]
 
     def now(self) -> int:
@@ -85,8 +89,13 @@ class Stock:
         return [self._ids.pop() for _ in range(n)]
 
 
-def flat(item: Incoming) -> tuple[Any, ...]:
-    """Return a message with a small body as tuples all through: a pickle of named things takes ten times as long."""
+def flat(item: Incoming | Errand) -> tuple[Any, ...]:
+    """Return a message with a small body as tuples all through: a pickle of named things takes ten times as long.
+
+    An errand begins with its name, so that they are told apart.
+    """
+    if isinstance(item, Errand):
+        return item.name, item.args
     content = item.content
     local = [tuple(entry) for entry in item.local]
     return tuple(item.message), content.size, content.pieces, list(item.deliveries), local, item.must
@@ -100,9 +109,18 @@ def whole(row: tuple[Any, ...]) -> Incoming:
     )
 
 
-def need(items: Sequence[Incoming]) -> int:
+def octets(item: Incoming | Errand) -> int:
+    """Return the octets of its body."""
+    return 0 if isinstance(item, Errand) else item.content.size
+
+
+def need(items: Sequence[Incoming | Errand]) -> int:
     """Return how many fresh ids ``items`` can use up: deliveries, destinations, and all of it again one by one."""
-    return 2 * (1 + sum(2 * len(item.deliveries) + 2 * len(item.local) for item in items))
+    return 2 * (1 + sum(_need(item) for item in items))
+
+
+def _need(item: Incoming | Errand) -> int:
+    return item.ids if isinstance(item, Errand) else 2 * len(item.deliveries) + 2 * len(item.local)
 
 
 class Writer:
@@ -114,6 +132,7 @@ class Writer:
         dests, reasons = Dests(stock.new_ids), Reasons()
         accepting = Accepting(lambda: stock.node_id, stock.new_ids, dests, reasons)
         self._work = accepting.run
+        self._errands = Errands(lambda: (stock.node_id, stock.epoch), stock.new_ids, reasons, accepting)
         self._link = SqliteLink(lambda: connect_file(folder, writing=True), writing=True)
         self._batches = Batches(self._link, stock)
         self._batches.undone = [dests.forget, reasons.forget]
@@ -122,15 +141,19 @@ class Writer:
         """Carry out pickled orders in one batch; return a list of results, one an item, pickled."""
         orders: list[Order] = [OrderReader(io.BytesIO(each)).load() for each in data]
         self._stock.fill(orders)
-        items = [whole(row) for order in orders for row in order.items]
-        units = [Unit(self._work, ACCEPT, item, gathered=True, waiter=n) for n, item in enumerate(items)]
+        units = [self._unit(row, n) for n, row in enumerate(row for order in orders for row in order.items)]
         results: list[Any] = [None] * len(units)
         for n, result in self._batches.run(units):
             results[n] = result
         try:
             return pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
         except Exception:  # noqa: BLE001  an exception that cannot travel is told in words
-            return pickle.dumps([r if isinstance(r, int) else RuntimeError(repr(r)) for r in results])
+            return pickle.dumps([RuntimeError(repr(r)) if isinstance(r, Exception) else r for r in results])
+
+    def _unit(self, row: tuple[Any, ...], n: int) -> Unit:
+        if isinstance(row[0], str):
+            return Unit(self._errands.work(*row), SETTLE, waiter=n)
+        return Unit(self._work, ACCEPT, whole(row), gathered=True, waiter=n)
 
     def close(self) -> None:
         """Let go of the files."""

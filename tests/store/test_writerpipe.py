@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from netsvc.mail.message import Kind, Result
+from netsvc.mail.outcome import Fault, Outcome, Report
 from netsvc.mail.reply import MAILBOX_FULL_NOW, ReplyError
-from netsvc.store import writerpipe, writerprocess
+from netsvc.store import errands, writerpipe, writerprocess
+from netsvc.store.errands import LEASE, Errand
 from netsvc.store.pieces import SMALL
 from netsvc.store.tx import CommitFailedError
 
@@ -356,3 +359,119 @@ def test_main_serves_as_told(monkeypatch):
     monkeypatch.setattr(writerprocess.sys, "argv", ["-c", "7", "/state"])
     writerprocess.main()
     assert served == [(7, "/state")]
+
+
+# -- errands: leasing and settling -------------------------------------------------------
+
+
+def waiting(house):
+    return house.rows("SELECT state, attempts, crashes, lease_node, lease_at FROM delivery ORDER BY id")
+
+
+def test_the_process_leases_and_settles(house):
+    """What a thread would have answered, and the same rows; several in one batch with what is accepted."""
+    for n in range(3):
+        house.accept(b"%d" % n, [], [house.away(1, f"{n}@example.com")])
+    before = pipe(house).batches
+    rows = house.lease()
+    assert [row.rcpt for row in rows] == ["0@example.com", "1@example.com", "2@example.com"]
+    assert {(row.kind, row.attempts, row.dest_key) for row in rows} == {(Kind.SMTP, 1, "[192.0.2.9]:25")}
+    assert pipe(house).batches == before + 1
+    later = house.spool.now() + 60_000
+    outcomes = [
+        Outcome(rows[0].id, Result.DELIVERED, Fault.NONE, 250, "2.0.0", "ok", transcript=b"said"),
+        Outcome(rows[1].id, Result.DEFERRED, Fault.REPLY, 451, "4.7.1", "later", due_at=later),
+        Outcome(77, Result.DELIVERED),
+    ]
+    settling = house.spool.settle(outcomes)
+    accepting = house.accepting(b"more", [], [house.away(1)])
+    settled = house.run(settling)
+    assert (settled.acked, settled.late, settled.lost, settled.changed) == ((rows[0].id, rows[1].id), (), (77,), ())
+    house.run(accepting)
+    assert pipe(house).batches == before + 2
+    assert house.rows("SELECT state, due_at = ? FROM delivery WHERE id = ?", (later, rows[1].id)) == [(3, 1)]
+    assert house.value("SELECT count(*) FROM history WHERE delivery_id = ?", (rows[0].id,)) == 1
+    assert house.value("SELECT data FROM transcript") == b"said"
+    assert house.counted()[0] == house.counted()[1]
+
+
+def test_what_the_process_decides_otherwise_comes_back(house):
+    box = house.mailbox("full@example.net", msgs=1)
+    house.accept(b"1", [house.local(box)])
+    house.accept(b"2", [house.local(box)], [house.away(2)])
+    house.execute("UPDATE delivery SET due_at = 0")
+    house.execute("UPDATE dest_head SET next_due = 0")
+    [row] = [row for row in house.lease() if row.kind is Kind.MAILBOX]
+    settled = house.run(house.spool.settle([Outcome(row.id, Result.DELIVERED)]))
+    [changed] = settled.changed
+    assert (changed.delivery_id, changed.result, changed.fault) == (row.id, Result.DEFERRED, Fault.LOCAL)
+    assert isinstance(changed.result, Result)
+
+
+def test_a_settle_with_a_report_is_the_threads(house):
+    house.accept(b"1", [], [house.away(1)])
+    [row] = house.lease()
+    before = pipe(house).batches
+    report = Report(house.message(6), b"report", (house.away(1),), (), about=(row.id,))
+    house.run(house.spool.settle([Outcome(row.id, Result.BOUNCED, Fault.REPLY, 550, "5.1.1", "no")], [report]))
+    assert pipe(house).batches == before
+    assert [row.message_id for row in house.lease()] == [report.message.id]
+
+
+def test_a_lease_nobody_heard_of_is_given_back(house):
+    """The process has committed it, and dies before we know."""
+    house.accept(b"1", [], [house.away(1)])
+    before = waiting(house)
+    real = pipe(house).answered
+    pipe(house).answered = lambda data: real(b"nonsense")
+    [(dest, *_)] = house.run(house.spool.due(10))
+    house.fails(house.spool.lease([(dest, 10)]), CommitFailedError)
+    assert waiting(house) == before == [(1, 0, 0, 0, 0)]
+    assert house.counted()[0] == house.counted()[1]
+    assert len(house.lease()) == 1  # by the thread
+
+
+def test_a_settle_is_asked_again_of_the_thread(house):
+    house.accept(b"1", [], [house.away(1)])
+    [row] = house.lease()
+    process = pipe(house)._process
+    os.kill(process.pid, signal.SIGSTOP)
+    outcome = Outcome(row.id, Result.DELIVERED)
+    settling = house.spool.settle([outcome])
+    house.pump.turn()
+    process.kill()
+    house.fails(settling, CommitFailedError)
+    assert house.run(house.spool.settle([outcome])).acked == (row.id,)
+
+
+def test_an_errand_that_fails_fails_alone(house):
+    asked = house.engine.errand(lambda: Errand(LEASE, (0, "no list")), lambda tx: None)
+    accepting = house.accepting(b"1", [], [house.away(1)])
+    house.fails(asked, ValueError)
+    assert house.run(accepting)
+
+
+def test_errands_in_an_order(make_house):
+    """The process's side, called here."""
+    house = make_house("sqlite")
+    for n in range(2):
+        house.accept(b"%d" % n, [], [house.away(1)])
+    [(dest, *_)] = house.run(house.spool.due(10))
+    writer = writerprocess.Writer(house.folder)
+
+    def ask(errand):
+        ids = house.engine.new_ids(writerprocess.need([errand]))
+        order = writerprocess.Order(
+            house.spool.now(), house.engine.node_id, ids, [writerprocess.flat(errand)], house.engine.epoch
+        )
+        (result,) = writerprocess.pickle.loads(writer.answer([writerprocess.pickle.dumps(order)]))
+        return result
+
+    first, second = errands.leased(ask(errands.lease_errand([(dest, 5)], house.spool.now())))
+    assert (first.kind, first.attempts) == (Kind.SMTP, 1)
+    outcomes = [Outcome(first.id, Result.DELIVERED), Outcome(second.id, Result.RELEASED, due_at=1)]
+    settled = errands.settled(ask(errands.settle_errand(outcomes)))
+    assert settled.acked == (first.id, second.id)
+    writer.close()
+    assert waiting(house) == [(1, 0, 0, 0, 0)]
+    assert house.counted()[0] == house.counted()[1]
