@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netsvc.settings import SiteSettings
 
 UNREACHED = "the destination could not be reached before the message expired"
+UNREACHABLE = "the destination cannot be reached at present"
 TOO_LATE = "it could not be delivered by the time its sender set"
 REPORT_PAUSE = 5.0
 """Seconds before a report that could not be made is tried again."""
@@ -89,6 +90,22 @@ class Attempts:
         ]
         judging = Deferred.fromCoroutine(self._judge(rows, outcomes))
         judging.addErrback(lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="expiring"))
+
+    def tell_late(self, rows: list[Leased]) -> None:
+        """Tell the sender of ``rows`` of one message, whose destination is left alone, that they are late."""
+        self._under_way += 1
+        telling = Deferred.fromCoroutine(self._told_late(rows))
+        telling.addErrback(lambda failure: self._ground.logbook.failure("delivery.fault", failure, what="a warning"))
+
+    async def _told_late(self, rows: list[Leased]) -> None:
+        """Give the rows back untried, with the report: it is stored with the mark that it was made, or not at all."""
+        late = [Outcome(row.id, Result.DEFERRED, Fault.CONNECT_FAILED, 0, "4.4.1", UNREACHABLE) for row in rows]
+        reports: list[Report] = []
+        try:
+            late, reports = await self._reports.make(rows, late)
+        except Exception:  # noqa: BLE001 - the directory's errors are its own; the next look comes
+            self._ground.logbook.failure("delivery.fault", None, what="making a report", msg=rows[0].message_id)
+        self._finish(rows, [Outcome(out.delivery_id, Result.RELEASED, warned=out.warned) for out in late], reports)
 
     def _broken(self, failure: Failure, rows: list[Leased]) -> list[Outcome]:
         """Make the outcomes of an agent that failed, which it must not."""

@@ -21,6 +21,7 @@ from netsvc.delivery.attempts import Attempts
 from netsvc.delivery.following import Following
 from netsvc.delivery.ground import Ground
 from netsvc.delivery.lanes import MOST_RECIPIENTS, Lanes, rest_of_messages
+from netsvc.delivery.lateness import Lateness
 from netsvc.delivery.mapping import DeliveryMap
 from netsvc.delivery.routing import Router
 from netsvc.delivery.settling import Settler
@@ -113,6 +114,7 @@ class DeliveryService(Service):
         self._lanes = Lanes(allowances)
         self._settler = Settler(ground, self._settled)
         self._attempts = Attempts(ground, self._came)
+        self._lateness = Lateness(self.spool, self.site, self._tell_late, self._space)
         self.map = DeliveryMap(ground)
         self._following = Following(ground, self.rerouting, self.leased) if self.rerouting else None
         self._poll = LoopingCall(self.wake)
@@ -257,7 +259,13 @@ class DeliveryService(Service):
             for group in self._hold(rows).values():
                 self._attempts.expire(group)
             if len(rows) < MOST_EXPIRED:
-                return
+                break
+        if self.running:
+            await self._lateness.look()
+
+    def _tell_late(self, rows: list[Leased]) -> None:
+        for group in self._hold(rows).values():
+            self._attempts.tell_late(group)
 
     def _came(self, rows: list[Leased], outcomes: list[Outcome], reports: list[Report]) -> None:
         """Settle what an attempt came to."""

@@ -71,6 +71,13 @@ class ISpool(Interface):
         Only messages accepted before ``accepted_before`` (ms) are looked at.  They are to be settled as EXPIRED.
         """
 
+    def unwarned(after: int, accepted_before: int, limit: int) -> Deferred[tuple[list[Leased], int]]:
+        """Lease what is late and its sender has not been told, its destination being left alone.
+
+        Of messages with ids above ``after``, accepted before ``accepted_before`` (ms) -> Deferred[(rows, the id up to
+        which all was looked at; ``after`` where there was nothing)].  They are to be settled as RELEASED.
+        """
+
     def settle(outcomes: Sequence[Outcome], reports: Sequence[Report]) -> Deferred[Settled]:
         """Record what attempts came to -> Deferred[Settled].
 

@@ -121,7 +121,7 @@ def lease(tx: Tx, node: tuple[int, int], wants: Sequence[tuple[int, int]], at: i
     if not ids:
         raise_heads(tx, sorted(keys))
         return []
-    out = _take(tx, node, ids, keys, at)
+    out = lease_rows(tx, node, ids, keys, at)
     raise_heads(tx, sorted(keys))
     return out
 
@@ -165,12 +165,12 @@ def overdue(tx: Tx, node: tuple[int, int], before: tuple[int, int], limit: int) 
         found += [row for row in late if row[0] not in known][: limit - len(found)]
     if not found or not tx.value("SELECT 1 FROM node WHERE id = ? AND epoch = ? AND state = 1", node):
         return []
-    out = _take(tx, node, [row[0] for row in found], {row[1]: row[2] for row in found})
+    out = lease_rows(tx, node, [row[0] for row in found], {row[1]: row[2] for row in found})
     raise_heads(tx, sorted({row[1] for row in found}))
     return out
 
 
-def _take(
+def lease_rows(
     tx: Tx, node: tuple[int, int], ids: Sequence[int], keys: Mapping[int, str], at: int | None = None
 ) -> list[Leased]:
     """Lease deliveries by their ids; ``keys`` {dest_id: key} names their destinations."""

@@ -13,7 +13,7 @@ from netsvc.mail.ids import make_id
 from netsvc.mail.message import Result
 from netsvc.mail.outcome import Outcome
 from netsvc.mail.reply import NO_SPACE, NOT_TAKEN, ReplyError
-from netsvc.store import leases
+from netsvc.store import lateness, leases
 from netsvc.store.accept import Accepting, Content, Incoming
 from netsvc.store.bodies import BodyReader, BodyWriter, read_blob
 from netsvc.store.dests import Dests
@@ -214,6 +214,19 @@ class Spool:
         node = (self._engine.node_id, self._engine.epoch)
         bounds = (make_id(accepted_before, 0, 0), self.lived(make_id(accepted_before, 0, 0)))
         return self._engine.write(lambda tx: leases.overdue(tx, node, bounds, limit), SETTLE)
+
+    def unwarned(self, after: int, accepted_before: int, limit: int) -> Deferred[tuple[list[Leased], int]]:
+        """Lease what is late, at destinations that are left alone, and nobody has been told of."""
+        return Deferred.fromCoroutine(self._unwarned(after, make_id(accepted_before, 0, 0), limit))
+
+    async def _unwarned(self, after: int, before: int, limit: int) -> tuple[list[Leased], int]:
+        last = await self._engine.read(lambda tx: lateness.window(tx, after, before))
+        if not last or not self.safe():
+            return [], after
+        if not await self._engine.read(lambda tx: lateness.late(tx, after, last, 1)):
+            return [], last
+        node = (self._engine.node_id, self._engine.epoch)
+        return await self._engine.write(lambda tx: lateness.unwarned(tx, node, (after, last), limit), SETTLE)
 
     def settle(self, outcomes: Sequence[Outcome], reports: Sequence[Report] = ()) -> Deferred[Settled]:
         """Record what attempts came to."""

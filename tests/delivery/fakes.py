@@ -51,6 +51,7 @@ class FakeQueue:
         self.outcomes = []
         self.reports = []
         self.settles = []
+        self.late = []
         self.failed = []
         self.dead = {}
         self.fine = []
@@ -113,6 +114,12 @@ class FakeQueue:
         taken = {r.id for r in out}
         self.waiting = [r for r in self.waiting if r.id not in taken]
         return succeed(out)
+
+    def unwarned(self, after, accepted_before, limit):
+        if after or not self.late:
+            return succeed(([], after))
+        rows, self.late = self.late[:limit], []
+        return succeed((rows, 1))
 
     def settle(self, outcomes, reports):
         if self.settle_errors:
