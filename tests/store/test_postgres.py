@@ -4,10 +4,12 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from netsvc.delivery.allowances import Allowances
 from netsvc.mail.message import Result
 from netsvc.mail.outcome import Outcome
 from netsvc.mail.reply import ReplyError
 from netsvc.records import StoreError, StoreUnavailableError
+from netsvc.settings import DestinationSettings
 from netsvc.store import membership, pgtx, postgres
 from netsvc.store.arrays import array
 from netsvc.store.batches import Batches
@@ -207,6 +209,28 @@ def beat(house):
         return house.store.beats.beat(batches)
     finally:
         batches.link.close()
+
+
+def test_nodes_know_who_lives_and_what_operators_allow(nodes):
+    first, second = nodes("mx1"), nodes("mx2")
+    one, two = (house.store.queue.steering for house in (first, second))
+    for house, steering in ((first, one), (second, two)):
+        house.run(steering.load())
+    assert one.nodes == two.nodes == tuple(sorted((one.node, two.node)))
+    first.run(first.store.queue.set_destination("example.org", 0, connections=1, rate_count=6, rate_ms=60_000))
+    second.run(two.load())
+    assert one.limits == two.limits == {"example.org": (DestinationSettings(connections=1, rate=(6, 60_000)), 0)}
+    known = [
+        Allowances(house.store.site, s, house.spool.now, lambda: 0.0) for house, s in ((first, one), (second, two))
+    ]
+    assert sorted(each.of("example.org").connections for each in known) == [0, 1]
+    assert sum(each.of("other.example").connections for each in known) == 20
+    second.run(second.engine.write(lambda tx: membership.leave(tx, two.node, second.engine.epoch)))
+    first.run(one.load())
+    assert one.nodes == (one.node,)
+    one.start()
+    one.start()
+    one.stop()
 
 
 def test_a_silent_node_is_fenced_and_its_work_taken_back(nodes):

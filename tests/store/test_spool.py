@@ -5,6 +5,7 @@ import pytest
 from netsvc.mail.message import FLAG_REPORT, Kind, LocalDelivery, Result, State
 from netsvc.mail.outcome import Fault, Outcome, Report
 from netsvc.mail.reply import ReplyError
+from netsvc.store.heads import close_heads
 
 NASTY = (
     "' OR 1=1 --",
@@ -432,3 +433,23 @@ def test_marks_are_honoured_by_recovery_too(lasting):
     lasting.execute("UPDATE delivery SET mark = 1")
     lasting.again()
     assert lasting.rows("SELECT state, prev_state FROM delivery") == [(4, 1)]
+
+
+def test_closed_destinations_are_not_walked(house):
+    """Thousands that are dead or suspended, all with work due, cost a look nothing: the index has them later."""
+    later = {"sqlite": "max", "postgresql": "greatest"}[house.engine.dialect]
+    now = house.spool.now()
+    house.accept(deliveries=[house.away(key="alive.example")])
+    rows = ", ".join(f"({n}, 'd{n}.example', 'd{n}.example', {now + 10**7})" for n in range(1, 3001))
+    house.execute(f"INSERT INTO dest (id, key, domain, dead_until) VALUES {rows}")
+    house.execute("INSERT INTO dest_head (dest_id, next_due) SELECT id, 1 FROM dest WHERE id <= 3000")
+    house.run(house.engine.write(lambda tx: close_heads(tx, list(range(1, 3001)))))
+    assert [due.key for due in house.run(house.spool.due(9))] == ["alive.example"]
+    passed = house.rows(f"SELECT count(*) FROM dest_head WHERE {later}(next_due, open_at) <= ?", (now + 1000,))
+    assert passed == [(1,)]
+    if house.engine.dialect == "sqlite":
+        plan = house.rows(
+            "EXPLAIN QUERY PLAN SELECT h.dest_id FROM dest_head h WHERE max(h.next_due, h.open_at) <= 5"
+            " ORDER BY max(h.next_due, h.open_at) LIMIT 9"
+        )
+        assert ["dest_head_ready" in line[3] for line in plan] == [True]
