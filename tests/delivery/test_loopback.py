@@ -1,16 +1,26 @@
 """Mail out over real sockets on loopback, from a store that keeps its promises in memory."""
 
+import tempfile
+from pathlib import Path
+
+from OpenSSL import SSL
 from twisted.internet import reactor
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from netsvc.delivery.routing import Router
 from netsvc.delivery.runner import DeliveryService
+from netsvc.delivery.terms import TlsLevel, TlsTerms
+from netsvc.delivery.tlspolicy import TlsPolicies
 from netsvc.mail.message import Message, NewDelivery
 from netsvc.settings import DAY
 from netsvc.store.store import open_store
+from tests.delivery.secure import authority
 from tests.fakes import FakeDirectory, FakeLogbook, FakeSessions, FakeSite
 
 BODY = b"Subject: hi\r\n\r\n.dots\r\n..\r\nend\r\n"
@@ -57,19 +67,25 @@ class LoopbackTest(TestCase):
         self.factory = Factory.forProtocol(Peer)
         self.factory.noisy = False
         self.factory.messages, self.factory.connections = [], []
+        site = FakeSite()
+        policies = self.tls(site)
         self.port = reactor.listenTCP(0, self.factory, interface="127.0.0.1")
         self.route = f"[127.0.0.1]:{self.port.getHost().port}"
         self.store = await open_store("memory", "", reactor=None, node_name="mx1", version="1")
         self.spool = self.store.spool
         self.logbook = FakeLogbook()
-        site = FakeSite(
+        site.current = FakeSite(
             routes={"partner.example": self.route, "localhost.example": f"[localhost]:{self.port.getHost().port}"}
-        )
+        ).current
         self.router = Router(site)
         self.service = DeliveryService(
-            self.spool, FakeDirectory(), site, FakeSessions(), self.logbook, reactor, "mx1.example.org"
+            self.spool, FakeDirectory(), site, FakeSessions(), self.logbook, reactor, "mx1.example.org", tls=policies
         )
         self.service.startService()
+
+    def tls(self, site):
+        """Make what TLS must be like, None for the usual."""
+        del site
 
     async def tearDown(self):
         await self.service.stopService()
@@ -126,3 +142,35 @@ class LoopbackTest(TestCase):
         while self.service.leased:
             await deferLater(reactor, 0.01)
         self.assertEqual(await self.spool.due(10), [])
+
+
+class Terms(TlsPolicies):
+    """TLS from the first octet on, wherever mail goes."""
+
+    async def hosts(self, domain, hosts, key=""):
+        return [(host, TlsTerms(TlsLevel.VERIFY, source="site", implicit=True)) for host in hosts]
+
+
+class ImplicitTlsTest(LoopbackTest):
+    """The same inside TLS from the start, as on port 465."""
+
+    def tls(self, site):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        ca, authorities = authority(Path(folder.name))
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        ca.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        self.factory = TLSMemoryBIOFactory(Contexts(context), False, self.factory)
+        self.factory.noisy = False
+        self.factory.messages = self.factory.wrappedFactory.messages
+        self.factory.connections = self.factory.wrappedFactory.connections
+        return Terms(site, authorities=authorities)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Contexts:
+    def __init__(self, context):
+        self.context = context
+
+    def serverConnectionForTLS(self, protocol):
+        return SSL.Connection(self.context, None)

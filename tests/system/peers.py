@@ -100,16 +100,24 @@ class Conversation(Line):
                 self.say("250 ok")
             elif verb == b"DATA":
                 self.say("354 go")
-                content = b""
-                while (row := self.read_line()) != b".":
-                    content += row.removeprefix(b".") + CRLF
-                self.peer.messages.append((sender, content))
+                self.peer.messages.append((sender, self.content()))
                 self.say("250 2.0.0 taken")
             elif verb == b"QUIT":
                 self.say("221 bye")
                 return
             else:
                 self.say("250 ok")
+
+    def content(self):
+        """Read content up to its dot."""
+        data = self.buffer
+        while not data.endswith(b"\r\n.\r\n"):
+            piece = self.sock.recv(1 << 16)
+            if not piece:
+                raise ConnectionError("closed within content")
+            data += piece
+        self.buffer = b""
+        return b"\r\n".join(row.removeprefix(b".") for row in data[:-3].split(b"\r\n"))
 
     def scram(self, user, password):
         """Be the server of RFC 5802 as the RFC has it -> whether the client knows the password."""

@@ -8,7 +8,7 @@ import trustme
 
 from tests.system.peers import Peer
 from tests.system.service import NODE, SITE, Service
-from tests.system.wire import Control, send
+from tests.system.wire import CRLF, Control, send
 
 HEAD = b"From: <alice@example.org>\r\nSubject: to the world\r\n\r\nhello\r\n"
 USER, PASSWORD = "netsvc@example.org", "c0rrect h=rse, battery"
@@ -152,13 +152,27 @@ def world(tmp_path_factory):
 
 
 def test_a_smarthost_with_tls_and_scram(world):
+    world.peers["smarthost"].messages.clear()
     row = world.outcome("smarthost", "delivered")
+    assert row["rcpt"] == "bob@smarthost.example"
     assert row["tls"].startswith("TLSv1.3 TLS_")
     assert row["tls"].endswith(" verified 127.0.0.1 (site)")
     ((sender, content),) = world.peers["smarthost"].messages
     assert sender.startswith(b"MAIL FROM:<alice@example.org> AUTH=<>")
     assert content.endswith(HEAD)
     assert_no_secret(world)
+
+
+def test_large_content_through_tls(world):
+    """More than sockets and TLS hold at a time: the reading of the body waits for the peer."""
+    line = b"0123456789" * 7 + CRLF
+    content = HEAD + line * 60_000 + b"..two dots" + CRLF
+    world.peers["smarthost"].messages.clear()
+    send(world.service.ports["smtp"], "alice@example.org", ["large@smarthost.example"], content)
+    world.service.wait("delivery.done", rcpt="large@smarthost.example", result="delivered")
+    ((_, taken),) = world.peers["smarthost"].messages
+    assert taken.endswith(content)
+    assert taken.startswith(b"Received: ")
 
 
 def test_a_wrong_password_defers_and_shows_nothing(world):
@@ -177,7 +191,7 @@ def assert_no_secret(world):
     assert PASSWORD not in log
     assert PLAIN.decode() not in log
     files = [path.read_bytes() for path in world.service.state.rglob("*") if path.is_file()]
-    assert any(b"bob@smarthost.example" in data for data in files)
+    assert any(b"alice@example.org" in data for data in files)
     assert not any(secret in data for data in files for secret in (PASSWORD.encode(), PLAIN))
 
 
