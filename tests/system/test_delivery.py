@@ -108,13 +108,15 @@ def test_a_closed_port_defers_and_names_the_connection(make_service, make_sink, 
     sink.wait(lambda messages: len(messages) == 1)  # one destination never delays another
 
 
-def test_a_domain_without_a_route_says_what_is_missing(make_service, control):
-    service = make_service().start()
+def test_a_domain_whose_hosts_cannot_be_looked_up_waits(make_service, control):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    service = make_service(site=SITE + f'[site.delivery]\ndns = ["127.0.0.1:{port}"]\n').start()
     send(service.ports["smtp"], "alice@example.org", ["x@elsewhere.example"], HEAD + b"x\r\n")
     service.wait("delivery.done", result="deferred")
     (waiting,) = control(service).rows("show queue")
-    assert waiting["state"] == "deferred"
-    assert "mx routing is not available yet" in waiting["error"]
+    assert (waiting["state"], waiting["status"]) == ("deferred", "4.4.3")
+    assert "the mail hosts of elsewhere.example cannot be looked up" in waiting["error"]
 
 
 def test_what_is_relayed_is_byte_exact(make_service, make_sink):
