@@ -23,6 +23,7 @@ from netsvc.mail.marks import UNMARKED, Marks
 from netsvc.mail.message import Hop, Kind, LocalDelivery, MailboxRef, Message, NewDelivery, Refusals, Resolution
 from netsvc.mail.reply import ReplyError
 from netsvc.mail.trace import received, return_path
+from netsvc.mail.xtext import to_xtext
 from netsvc.records import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -322,7 +323,7 @@ class Submission:
     def _elsewhere(self, n: int, rcpt: str, recipient: Recipient, due_at: int) -> NewDelivery:
         domain = rcpt.rpartition("@")[2].lower()
         hop = self._service.routing.route(domain, str(self._envelope.reverse_path))
-        return NewDelivery(n, rcpt, domain, hop, due_at, recipient.orcpt, recipient.notify)
+        return NewDelivery(n, rcpt, domain, hop, due_at, _named(recipient, rcpt), recipient.notify)
 
     def _message(self, trace: bytes, now: int, rcpts: int) -> Message:
         envelope, scan = self._envelope, self._scan
@@ -355,4 +356,13 @@ class Submission:
 def _to_folder(n: int, target: MailboxRef, recipient: Recipient, due_at: int) -> NewDelivery:
     """Return the delivery into a mailbox kept as a Maildir: idempotent, but not in the accepting unit of work."""
     hop = Hop(Kind.MAILDIR, f"maildir:{target.path}", recipient.address.domain, f"maildir:{target.path}")
-    return NewDelivery(n, target.address, recipient.address.domain, hop, due_at, recipient.orcpt, recipient.notify)
+    orcpt = _named(recipient, target.address)
+    return NewDelivery(n, target.address, recipient.address.domain, hop, due_at, orcpt, recipient.notify)
+
+
+def _named(recipient: Recipient, target: str) -> str:
+    """Return the ORCPT of ``target``: the sender's; else, where an alias led there, the address he knows (RFC 3461)."""
+    known = str(recipient.address)
+    if recipient.orcpt or known.lower() == target.lower() or not known.isascii():
+        return recipient.orcpt
+    return f"rfc822;{to_xtext(known)}"

@@ -37,6 +37,22 @@ class WishesTest(Case):
         assert [(d.orcpt, d.notify) for d in deliveries] == [("rfc822;y@z", NOTIFY_NEVER)]
         assert [(d.orcpt, d.notify) for d in local] == [("rfc822;a@b", NOTIFY_NEVER)]
 
+    def test_reports_name_the_address_the_sender_knows(self):
+        folder = MailboxRef(5, "c+arol@example.org", "maildir", "/var/mail/c")
+        known = self.directory.known
+        known["list@example.org"] = Resolution(True, (folder,), ("x@partner.example",))
+        known["c+arol@example.org"] = Resolution(True, (folder,))
+        known["\u00fc@example.org"] = Resolution(True, (), ("x@partner.example",))
+        for address, orcpt, named in (
+            ("list@example.org", "", ["rfc822;list@example.org"] * 2),
+            ("list@example.org", "rfc822;a@b", ["rfc822;a@b"] * 2),
+            ("c+arol@example.org", "", [""]),
+            ("\u00fc@example.org", "", [""]),
+            ("x@partner.example", "", [""]),
+        ):
+            _, _, deliveries, _ = self.take(self.to(address, orcpt))
+            assert [d.orcpt for d in deliveries] == named
+
     def test_a_delivery_that_is_to_be_reported_waits_for_its_report(self):
         """It is delivered and reported in one unit of work; the others are filed at once."""
         asking = self.to("alice@example.org", "rfc822;a@b", NOTIFY_SUCCESS)
