@@ -209,9 +209,9 @@ class Approach:
 
     async def greet(self, wire: Wire) -> None:
         """Bring the session on ``wire`` to where a transaction may begin.  Raises AttemptError: call ``failed``."""
+        if self._target.by_mx:  # RFC 8689 4.2.1: who forges MX records names a host with a good certificate
+            wire.sure = self.host.validated or self.terms.source in _SURE
         await self._ways.greeter.greet(wire, self.host, self.terms, self._credential, self._record)
-        if self._target.by_mx and not (self.host.validated or self.terms.source in _SURE):
-            wire.session.verified = False  # RFC 8689 4.2.1: who forges MX records names a host with a good certificate
         self._ways.dialer.troubles.worked(self.address, self.host.port)
         self._proved = True
         if self._target.by_mx:

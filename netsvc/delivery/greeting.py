@@ -12,8 +12,9 @@ verify                    4.7.4                     4.7.5                      4
 ========================  ========================  =========================  ==========================
 
 A credential goes out inside TLS alone, and a mechanism that shows the password
-only to a peer whose certificate is verified, unless the site itself says
-``encrypt`` for the destination, or the peer is this host.
+only to a peer whose certificate is verified and whose name nobody can have forged
+(MX records that are not validated), unless the site itself says ``encrypt`` for
+the destination, or the peer is this host.
 """
 
 from __future__ import annotations

@@ -91,7 +91,8 @@ class Deadlines:
 class Wire(Protocol):
     """One connection to a peer.
 
-    ``tls`` says what was negotiated, and how sure we are of the peer; "" in clear.
+    ``tls`` says what was negotiated, and how sure we are of the peer; "" in clear.  ``sure``: nobody can have led us to
+    another host than the one that was meant; where not, a good certificate proves nothing.
     """
 
     transport: _Transport
@@ -101,6 +102,7 @@ class Wire(Protocol):
         self.deadline = deadlines.now() + session.patience
         self.octets = 0
         self.lost = False
+        self.sure = True
         self.tls = ""
         self.record: Transcript | None = None  # takes what is said at once, for whoever looks on
         self._deadlines = deadlines
@@ -193,7 +195,7 @@ class Wire(Protocol):
         self._shaking = False
         handle = self.transport.getHandle()  # type: ignore[attr-defined] # of TLS transports, in no interface
         self.tls = check.describe(handle)
-        self.session.verified = check.verified
+        self.session.verified = check.verified and self.sure
         self._events.append(Secured())
         self._wake()
 

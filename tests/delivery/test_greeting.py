@@ -3,6 +3,7 @@
 import base64
 import pathlib
 import tempfile
+from dataclasses import replace
 
 import trustme
 from OpenSSL import SSL
@@ -457,6 +458,25 @@ class AuthTest(WireCase):
             self.begin()
             self.ground.credentials.answer = answer
             self.deferred(self.attempt(), Fault.LOCAL, "4.7.0", words)
+
+
+class MxAuthTest(WireCase):
+    credential = Credential(USER, PASSWORD)
+
+    def test_the_password_is_shown_to_no_host_that_forged_mx_records_may_name(self):
+        for validated, source, shown in ((False, "default", False), (False, "mta-sts", True), (True, "default", True)):
+            self.begin(source=source)
+            said = {"example.net": DestinationSettings(credential="smarthost")}
+            self.ground.site.current = replace(self.ground.site.current, destinations=said)
+            host = Host(NAME, (NAME,), validated=validated)
+            self.agent.hosts.hosts = lambda target, host=host: succeed([host])
+            self.hop = Hop(Kind.SMTP, "example.net", "example.net", "mx")
+            d = self.attempt()
+            far = self.accept()
+            self.starttls(far)
+            self.assertEqual(self.hello(far, b"PIPELINING", b"AUTH PLAIN"), PLAIN_LINE if shown else b"QUIT\r\n")
+            if not shown:
+                self.deferred(d, Fault.AUTH, "4.7.0", "not verified")
 
 
 class NearTest(AuthTest):
