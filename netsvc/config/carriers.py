@@ -139,7 +139,7 @@ def typed(kind: str, settings: tuple[Setting, ...], key: str, text: str) -> Any:
 
 def read_carriers(
     complaints: Complaints, top: TableReader, agents: Mapping[str, IDeliveryAgentMaker]
-) -> dict[str, dict[str, dict[str, Any]]]:
+) -> dict[str, Any]:
     """Return SiteSettings.commands and .agents of ``top``, the reader of ``[site]``; complain of what is wrong."""
     found: dict[str, dict[str, dict[str, Any]]] = {"commands": {}, "agents": {}}
     for name, table in (top.table("commands") or {}).items():

@@ -27,7 +27,6 @@ SAMPLE = (ROOT / "etc/netsvc.toml").read_text("utf-8")
 GRAMMAR = Grammar(commands())
 NOW = 1_795_446_000_000
 NOT_SHOWN = {"hostname", "control_socket", "password_file", "secret_key_file", "tls_ca_file", "domains", "mailboxes"}
-NOT_SHOWN |= {"rate", "tls_names", "credential"}
 """Keys of the sample whose value there is an example, not the default."""
 
 
