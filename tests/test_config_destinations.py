@@ -94,7 +94,7 @@ WRONG = [
     ("[site.destinations.'example.org']\nrate = '0/1h'", "rate:"),
     ("[site.destinations.'example.org']\nrate = '5/1ms'", "rate:"),
     ("[site.destinations.'example.org']\ntls = 'maybe'", "tls:"),
-    ("[site.destinations.'example.org']\ntls_names = ['mx.example.org']", "tls_names:"),
+    ("[site.destinations.'example.org']\ntls = 'encrypt'\ntls_names = ['mx.example.org']", "tls_names:"),
     ("[site.destinations.'example.org']\nretry = []", "retry:"),
     ("[site.destinations.'example.org']\nexpire = '1ms'", "expire:"),
     ("[site.destinations.'example.org']\nexpire = '1h'\nwarn = '2h'", "warn:"),

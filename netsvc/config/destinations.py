@@ -123,7 +123,7 @@ def _read_one(reader: TableReader) -> DestinationSettings:
     reader.finish()
     if said.expire is not None and said.warn is not None and said.warn >= said.expire:
         reader.complain("warn", "is not before expire: nobody would be warned", "make it shorter than expire")
-    if said.tls_names and said.tls != "verify":
+    if said.tls_names and said.tls not in {"", "verify"}:
         reader.complain("tls_names", "are looked at only with a verified certificate", 'write tls = "verify" too')
     return said
 
