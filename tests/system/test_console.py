@@ -56,7 +56,7 @@ def test_an_operator_looks_acts_takes_back_and_leaves(waiting, negotiate):
         telnet.run("terminal width 200")
         shown = telnet.run("show queue")
         assert all(f"{i}.1" in shown for i in ids)
-        assert "mx routing is not available yet" in telnet.run("show queue reasons")
+        assert "cannot be looked up" in telnet.run("show queue reasons")
         shown = telnet.run(f"show message {ids[0]}")
         assert "r0@one.example" in shown
         assert "s0@example.net" in shown
