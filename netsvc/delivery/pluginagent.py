@@ -6,7 +6,7 @@ answers.  An agent that raises, is late or answers nonsense has its mail tried a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 COMMON = ("deadline", "at_once")
 MAX_WORDS = 500
 MAX_TRANSCRIPT = 16 << 10
+MOST_MS = 7 * 86_400_000
+"""An attempt never took longer: what an agent says beyond is not believed."""
 STOP_PATIENCE = 30
 """Seconds that a stop waits for attempts under way."""
 _ALLOWED = frozenset({Result.DELIVERED, Result.BOUNCED, Result.DEFERRED, Result.RELEASED})
@@ -159,24 +161,27 @@ def _fit(rows: Sequence[Leased], answer: object, ms: int) -> list[Outcome]:
         row.id for row in rows
     ]:
         raise ValueError("it did not answer for each recipient, in order")
-    return [_one(outcome, ms) for outcome in answer]
+    return [_one(row.id, outcome, ms) for row, outcome in zip(rows, answer, strict=True)]
 
 
-def _one(outcome: Outcome, ms: int) -> Outcome:
-    result = outcome.result
-    if result not in _ALLOWED:
-        raise ValueError(f"an outcome cannot be {result!r}")
+def _one(number: int, outcome: Outcome, ms: int) -> Outcome:
+    """Return an outcome of which the store can take every field: one it refuses would keep all others from it."""
+    if outcome.result not in _ALLOWED:
+        raise ValueError(f"an outcome cannot be {outcome.result!r}")
+    result = Result(outcome.result)
     wanted = _CLASSES.get(result)
-    status, fault = outcome.status, outcome.fault
+    status, fault = outcome.status, Fault.NONE
     if wanted is not None:
-        fault = fault if fault in _FAULTS else Fault.LOCAL
+        fault = Fault(outcome.fault) if outcome.fault in _FAULTS else Fault.LOCAL
         parts = status.split(".")
         if len(parts) != 3 or parts[0] != wanted or not all(part.isascii() and part.isdigit() for part in parts[1:]):
             status = f"{wanted}.0.0"
-    code = outcome.code if isinstance(outcome.code, int) and 200 <= outcome.code <= 599 else 0
-    transcript = bytes(outcome.transcript)[:MAX_TRANSCRIPT].decode("utf-8", "replace")
-    return replace(
-        outcome,
+    code = int(outcome.code) if isinstance(outcome.code, int) and 200 <= outcome.code <= 599 else 0
+    took = outcome.ms if isinstance(outcome.ms, int) and 0 < outcome.ms <= MOST_MS else ms
+    transcript = bytes(memoryview(outcome.transcript)[:MAX_TRANSCRIPT]).decode("utf-8", "replace")
+    return Outcome(
+        number,
+        result,
         fault=fault,
         code=code,
         status=escape(status, 11),
@@ -184,7 +189,8 @@ def _one(outcome: Outcome, ms: int) -> Outcome:
         host=escape(outcome.host, 255),
         addr=escape(outcome.addr, 64),
         tls=escape(outcome.tls, 255),
-        ms=outcome.ms or ms,
+        ms=int(took),
+        passed_on=outcome.passed_on is True,
         transcript="\n".join(escape(line) for line in transcript.split("\n")).encode()[:MAX_TRANSCRIPT],
     )
 

@@ -3,6 +3,8 @@
 One settle is under way at a time while the next batch gathers.  An outcome is
 kept until the store has it: a store that does not answer is asked again
 (SMTP.md T34: what a peer has taken is recorded before anything else happens to it).
+After a batch that it did not take its parts are tried one by one, and what it does
+not take then goes to the end: one that it will never take must not keep the others.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class Settler:
         self._ground = ground
         self._settled = settled
         self._waiting: Batch = []
+        self._single = 0
+        """How many parts are yet to be tried one by one."""
         self._running = False
         self._idle: list[Deferred[None]] = []
         self._given_up = False
@@ -76,7 +80,7 @@ class Settler:
                     if self._given_up:
                         self._waiting.clear()
                         break
-                    self._waiting[:0] = batch
+                    self._keep(batch)
                     await deferLater(self._ground.reactor, pause)
                     pause = min(pause * 2, LAST_PAUSE)
                     continue
@@ -88,7 +92,18 @@ class Settler:
             for done in idle:
                 done.callback(None)
 
+    def _keep(self, batch: Batch) -> None:
+        """Keep what the store did not take."""
+        if len(batch) > 1:
+            self._single = len(batch)
+            self._waiting[:0] = batch
+        else:
+            self._waiting += batch
+
     def _take(self) -> Batch:
+        if self._single:
+            self._single -= 1
+            return [self._waiting.pop(0)]
         count = 0
         for n, (outcomes, _) in enumerate(self._waiting):
             count += len(outcomes)

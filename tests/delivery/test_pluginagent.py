@@ -148,6 +148,20 @@ class Test(SynchronousTestCase):
         found = self.outcome()
         self.assertEqual((found.fault, found.code, found.status), (Fault.REPLY, 452, "4.2.2"))
 
+    def test_what_the_store_would_not_take_does_not_reach_it(self):
+        self.outcome()
+        plain = {"fault": Fault.NONE, "ms": 0, "warned": False, "passed_on": False, "due_at": 0}
+        for field, value in (
+            ("fault", None), ("fault", Fault.CONNECT_FAILED), ("fault", "x"), ("ms", "quick"), ("ms", 1.5),
+            ("ms", 1 << 70), ("ms", -1), ("warned", 7), ("passed_on", "yes"), ("due_at", "soon"),
+        ):  # fmt: skip
+            said = Outcome(5000, 1, **{field: value})
+            self.agent.answer = lambda hop, rows, said=said: [said]
+            found = self.outcome()
+            self.assertIs(found.result, Result.DELIVERED)
+            self.assertEqual({name: getattr(found, name) for name in plain}, plain, (field, value))
+            self.assertIs(type(found.ms), int)
+
     def test_one_that_is_late(self):
         self.site.become(agents={"odd": {"deadline": "5s", "at_once": 1}})
         waits = Deferred()
