@@ -50,6 +50,12 @@ class ReportCap:
         hour.made += 1
         return True
 
+    def give_back(self, sender: str) -> None:
+        """Count one less: the report that was allowed has not been made, and will be asked for again."""
+        hour = self._senders.get(sender.lower())
+        if hour is not None and hour.made:
+            hour.made -= 1
+
     def withheld(self, sender: str) -> int:
         """Return how many were not made since the last one that was, and begin anew."""
         hour = self._senders.get(sender.lower())

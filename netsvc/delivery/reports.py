@@ -115,7 +115,15 @@ class Reports:
             ]
         if late:
             told.append((late, "delayed"))
-        found = [await self._about(cases, action, now) for cases, action in told]
+        found: list[Report | None] = []
+        try:
+            for cases, action in told:
+                found.append(await self._about(cases, action, now))
+        except Exception:
+            for report in found:  # those before it are asked for again, too
+                if report is not None:
+                    self._cap.give_back(first.sender)
+            raise
         if late:
             self._remember(first.message_id)
             ids = {row.id for row, _ in late}
@@ -137,14 +145,23 @@ class Reports:
         own = bool(first.flags & FLAG_REPORT)
         if not first.sender and (not own or first.flags & FLAG_LAST or _is_postmaster(first)):
             return None
+        if own:
+            return await self._made(cases, action, now)
+        if not self._cap.allows(first.sender, self._ground.site.current.delivery.reports):
+            self._ground.logbook.event("delivery.report_withheld", msg=first.message_id, sender=first.sender)
+            return None
+        try:
+            return await self._made(cases, action, now)
+        except Exception:
+            self._cap.give_back(first.sender)  # it is asked for again, maybe often
+            raise
+
+    async def _made(self, cases: list[tuple[Leased, Outcome]], action: str, now: int) -> Report | None:
+        first = cases[0][0]
         message_id = self._ground.spool.new_id()
         trace = self._trace(message_id, now)
         where, to, last = NOWHERE, first.sender, False
-        if not own:
-            most = self._ground.site.current.delivery.reports
-            if not self._cap.allows(first.sender, most):
-                self._ground.logbook.event("delivery.report_withheld", msg=first.message_id, sender=first.sender)
-                return None
+        if not first.flags & FLAG_REPORT:
             where = await to_sender(self._ground, first.sender, trace, now)
         if where == NOWHERE:
             to, last = f"{POSTMASTER}@{self._ground.hostname}", True

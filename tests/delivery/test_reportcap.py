@@ -25,6 +25,15 @@ def test_an_hour_has_room_for_so_many():
     assert cap.withheld("a@example.org") == 0
 
 
+def test_what_was_not_made_does_not_count():
+    cap = ReportCap(Now())
+    cap.give_back("a@example.org")
+    assert cap.allows("a@example.org", 1)
+    cap.give_back("A@example.org")
+    cap.give_back("a@example.org")
+    assert [cap.allows("a@example.org", 1) for _ in range(2)] == [True, False]
+
+
 def test_without_a_limit_nobody_is_remembered():
     cap = ReportCap(Now())
     assert all(cap.allows("a@example.org", 0) for _ in range(1000))

@@ -13,7 +13,7 @@ from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.message import FLAG_REPORT, FLAG_WARNED, Kind, Result
 from netsvc.mail.outcome import Fault, Outcome
 from netsvc.records import StoreUnavailableError
-from netsvc.settings import DAY, HOUR, MINUTE
+from netsvc.settings import DAY, HOUR, MINUTE, DeliverySettings
 from tests.delivery.fakes import FakeQueue, Network
 from tests.delivery.rows import NOW, row
 from tests.fakes import FakeDirectory, FakeLogbook, FakeSessions, FakeSite
@@ -377,6 +377,41 @@ class FailureTest(ServiceCase):
         self.go(6)
         self.assertEqual(self.results(), [(1, Result.BOUNCED)])
         self.assertEqual(len(self.spool.reports), 1)
+
+    def test_reports_that_cannot_be_made_are_not_counted(self):
+        self.make(row(id=1), delivery=replace(DeliverySettings(), reports=2))
+        self.directory.error = StoreUnavailableError("no")
+        self.agent.result = Result.BOUNCED
+        self.start()
+        for _ in range(5):
+            self.go(6)
+        self.directory.error = None
+        self.go(6)
+        self.assertEqual((self.results(), len(self.spool.reports)), ([(1, Result.BOUNCED)], 1))
+        self.assertEqual(self.logbook.named("delivery.report_withheld"), [])
+
+    def test_what_the_store_never_takes_keeps_nothing_else(self):
+        self.make(row(id=1))
+        self.spool.hold_settle = True
+        self.start()
+        self.spool.waiting += [row(id=n, message_id=n) for n in range(2, 7)]
+        self.go()
+        settle = self.spool.settle
+
+        def picky(outcomes, reports):
+            if any(outcome.delivery_id == 3 for outcome in outcomes):
+                return fail(OverflowError("3"))
+            return settle(outcomes, reports)
+
+        self.spool.settle = picky
+        self.spool.hold_settle = False
+        d, answer = self.spool.unsettled.pop()
+        d.callback(answer)
+        self.go(2)
+        self.assertEqual(sorted(number for number, _ in self.results()), [1, 2, 4, 5, 6])
+        self.spool.settle = settle
+        self.go(60)
+        self.assertEqual(self.service.leased, {})
 
     def test_what_was_delivered_does_not_wait_for_the_others_report(self):
         self.make(row(id=1), row(id=2, n=2))
