@@ -49,7 +49,8 @@ class Troubles:
             self._until = {key: (until, told) for key, (until, told) in self._until.items() if until > now}
             if len(self._until) >= MOST_TROUBLES:
                 self._until.clear()
-        self._until[address, port] = self._now() + TROUBLE, why
+        told = AttemptError(why.fault, why.words, why.status)  # what was raised holds on to all it went through
+        self._until[address, port] = self._now() + TROUBLE, told
 
     def worked(self, address: str, port: int) -> None:
         """Note that a host is well there."""

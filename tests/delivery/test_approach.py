@@ -1,5 +1,8 @@
 """The way to a destination: host after host, until one is ready; over a network made of nothing."""
 
+import gc
+import weakref
+
 from twisted.internet import error
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -118,6 +121,21 @@ class HostsTest(ApproachCase):
         far.drop()
         self.attempt()
         self.assertEqual(self.asked[3:], [THREE])
+
+    def test_what_is_remembered_of_a_failure_keeps_no_connection_alive(self):
+        d = self.attempt()
+        far = self.net.accept()
+        wire = weakref.ref(far.wire)
+        far.say(b"421 4.3.2 busy\r\n")
+        for _ in range(2):
+            self.net.refuse(REFUSED)
+        self.assertTrue(d.called)
+        self.assertTrue(self.agent._ways.dialer.troubles.lately(ONE, 25))
+        del far
+        self.net.tcpClients.clear()
+        self.ground.sessions.entries.clear()
+        gc.collect()
+        self.assertIsNone(wire())
 
     def test_no_more_hosts_after_a_while(self):
         d = self.attempt()

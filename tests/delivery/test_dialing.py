@@ -128,7 +128,8 @@ def test_troubles_are_bounded_and_end():
     troubles.worked("192.0.2.1", 25)
     troubles.failed("192.0.2.1", 25, WHY)
     assert troubles.lately("192.0.2.1", 25)
-    assert troubles.why("192.0.2.1", 25) is WHY
+    told = troubles.why("192.0.2.1", 25)
+    assert (told.fault, told.words, told.status) == (WHY.fault, WHY.words, WHY.status)
     assert not troubles.lately("192.0.2.1", 26)
     troubles.worked("192.0.2.1", 25)
     assert not troubles.lately("192.0.2.1", 25)
