@@ -277,7 +277,7 @@ class DeliveryService(Service):
         """Tell what the store has now, and let it go."""
         if self._following is not None and self._following.late:
             self._following.settled(outcomes)
-        full = self._space() <= 0
+        again = self._space() <= 0
         lost = frozenset(settled.lost)
         changed = {outcome.delivery_id: outcome for outcome in settled.changed}
         for report in reports:
@@ -286,6 +286,7 @@ class DeliveryService(Service):
             row = self.leased.pop(outcome.delivery_id, None)
             if row is not None:
                 log_outcome(self.logbook, row, changed.get(row.id, outcome), lost=row.id in lost)
-        if full:
+                again = again or row.crashes > 0  # what may have ended the process is leased one after another
+        if again:
             self.wake()
         self._lanes.tidy(self.spool.now())

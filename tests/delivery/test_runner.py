@@ -126,6 +126,19 @@ class DeliveryTest(ServiceCase):
         self.start()
         self.assertEqual([len(rows) for _, rows in self.agent.attempts], [8])
 
+    def test_what_may_have_ended_the_process_is_followed_by_the_next_at_once(self):
+        self.make(row(id=1, crashes=2))
+        self.start()
+        self.spool.waiting.append(row(id=2, crashes=2, message_id=2))
+        self.spool.wakes[0]()
+        self.net.advance(0.05)
+        looks = len(self.spool.leases)
+        self.spool.waiting.append(row(id=3, crashes=2, message_id=3))
+        for _ in range(3):  # settled, looked for, leased: long before the next steady look
+            self.net.advance(0.05)
+        self.assertGreater(len(self.spool.leases), looks)
+        self.assertEqual([o.delivery_id for o in self.spool.outcomes][-1], 3)
+
     def test_wake_is_quick_and_poll_is_steady(self):
         self.make()
         self.start()
