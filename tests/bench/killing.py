@@ -241,7 +241,7 @@ def torment(service, load, kills, record):
     record.acknowledged, record.surprises = dict(load.acknowledged), load.surprises
 
 
-def drain(service, record, timeout=120):
+def drain(service, record, timeout=300):
     """Release what was put on hold because the kills kept falling on it, and wait until the queue is empty."""
     control = Control(service.control)
     end = time.monotonic() + timeout
@@ -255,7 +255,8 @@ def drain(service, record, timeout=120):
             if not rows:
                 return
             time.sleep(0.2)
-        raise AssertionError(f"the queue does not become empty: {rows[:3]}")
+        facts = [control.rows(f"show {what}") for what in ("queue summary", "destinations", "health")]
+        raise AssertionError(f"the queue does not become empty: {rows[:3]} {facts}\n{service.log()}")
     finally:
         control.close()
 
