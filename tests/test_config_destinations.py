@@ -12,6 +12,7 @@ from netsvc.config.complaints import Complaints, ValueFaultError
 from netsvc.config.destinations import destination_key, parse_rate
 from netsvc.config.rooms import Rooms
 from netsvc.config.site import read_site
+from netsvc.delivery.targets import parse_target
 from netsvc.settings import HOUR, MINUTE, RETRY_CLASSES, DeliverySettings, DestinationSettings, SiteSettings
 from netsvc.store import sitetoml
 
@@ -109,6 +110,27 @@ WRONG = [
 @pytest.mark.parametrize(("text", "words"), WRONG)
 def test_what_cannot_be_is_refused(text, words):
     assert any(words in str(complaint) for complaint in read(text)[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[Relay.Example.net]:587", "[relay.example.net]:587"),
+        ("[relay.example.net]", "[relay.example.net]:25"),
+        ("[192.0.2.10]:025", "[192.0.2.10]:25"),
+        ("[::1]:2525", "[IPv6:::1]:2525"),
+        ("[ipv6:0:0::1]:25", "[IPv6:::1]:25"),
+        ("lmtp:[Store.example]", "lmtp:[store.example]:24"),
+        ("lmtp:[127.0.0.1]:2424", "lmtp:[127.0.0.1]:2424"),
+    ],
+)
+def test_a_hosts_key_is_that_of_the_route_that_leads_there(text, key):
+    assert destination_key(text) == key == parse_target(text).key
+
+
+def test_an_address_literal_is_a_domain():
+    assert destination_key("[192.0.2.10]") == "[192.0.2.10]"
+    assert destination_key("maildir:/var/Mail") == "maildir:/var/Mail"
 
 
 @given(st.integers(1, 10**9 - 1), st.integers(1, 7 * 86_400))

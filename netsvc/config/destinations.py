@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -66,12 +67,34 @@ def retry_classes(value: object) -> dict[str, tuple[int, ...]]:
 _SMARTHOST = '[site.destinations."[smtp.example.net]:587"]'
 
 
+_HOST = re.compile(r"(lmtp:)?\[([^\[\]]{1,255})\](?::([0-9]{1,5}))?\Z")
+
+
+def _host_key(lmtp: str | None, host: str, port: str | None) -> str:
+    """Return the key of ``[host]:port`` as a route's target has it: one form, whichever way it was written.
+
+    ``[192.0.2.10]`` without a port is the domain of ``user@[192.0.2.10]``.
+    """
+    bare = host[5:] if host.lower().startswith("ipv6:") else host
+    try:
+        address = str(ipaddress.ip_address(bare))
+    except ValueError:
+        shown, usual = host.lower(), "25"
+    else:
+        shown, usual = (f"IPv6:{address}" if ":" in address else address), ""
+    port = port or ("24" if lmtp else usual)
+    return f"{lmtp or ''}[{shown}]" + (f":{int(port)}" if port else "")
+
+
 def destination_key(words: str) -> str:
     """Return a destination's key as it is kept.  Raises ValueFaultError.
 
     A domain, ``.domain`` for those below it, ``*``, or the key of a route's target, such as ``[192.0.2.10]:25``.
     """
     key = values.filled(words)
+    match = _HOST.match(key)
+    if match:
+        return _host_key(*match.groups())
     if key == "*" or key[0] == "[" or ":" in key:
         return key
     below = key[0] == "."

@@ -153,7 +153,8 @@ def _make(tx: Tx, key: str, number: int) -> None:
 
 
 def _limit(tx: Tx, number: int, limits: Mapping[str, Any]) -> None:
-    """Set what is said of limits; a destination without any has no row."""
+    """Set what is said of limits; a destination without any has no row, and what has ended does not come back."""
+    tx.execute("DELETE FROM dest_limit WHERE dest_id = ? AND until_at <> 0 AND until_at <= ?", (number, tx.now))
     tx.execute("INSERT INTO dest_limit (dest_id) VALUES (?) ON CONFLICT (dest_id) DO NOTHING", (number,))
     columns = ", ".join(f"{name} = ?" for name in limits)
     tx.execute(f"UPDATE dest_limit SET {columns}, at = ? WHERE dest_id = ?", (*limits.values(), tx.now, number))  # noqa: S608  names of ours

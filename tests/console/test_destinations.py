@@ -102,6 +102,28 @@ def test_somebody_was_faster(desk):
     assert "somebody else" in desk.type("suspend destination gmail.com reason x")
 
 
+def test_what_was_changed_before_it_failed_is_in_the_trail(desk):
+    queue = desk.service.queue
+    rows = queue.destinations().result
+    queue.dests[2]["rev"] = 5
+    queue.destinations = lambda key=None: queue.answer([dict(row) for row in rows])
+    out = desk.type('suspend destination where deferred>=0 reason "INC-9" expect 3')
+    assert "somebody else" in out
+    assert "2 destinations of 3 changed before this: gmail.com, example.org" in out
+    assert [key for key, _ in said(desk)] == ["gmail.com", "example.org"]
+    assert ("suspend destination", "gmail.com, example.org", 'reason "INC-9"', 2, "partly") in desk.audited()
+
+
+def test_limits_of_one_destination_end_together(desk):
+    desk.type("limit destination gmail.com connections 2 messages 5")
+    out = desk.type("limit destination gmail.com rate 5/m for 1h")
+    assert "Its limit of connections and messages ends then, too." in out
+    desk.type("limit destination example.org rate 5/m for 1h")
+    out = desk.type("limit destination example.org connections 2")
+    assert "Its limit of rate holds until it is taken back, too." in out
+    assert "Its limit" not in desk.type("limit destination example.org rate 6/m")
+
+
 def test_limits(desk):
     out = desk.type("limit destination gmail.com connections 2 messages 5 rate 100/1h for 1d")
     assert (

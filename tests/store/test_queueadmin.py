@@ -574,5 +574,7 @@ def test_limits_are_told_to_delivery_until_they_end(house):
     assert steering.limits == {} == seen[-1]
     assert house.rows("SELECT count(*) FROM dest_limit") == [(1,)]
     assert {r["limit"] for r in house.run(admin.destinations())} == {None}
+    house.run(admin.set_destination("slow.example", 1, rate_count=5, rate_ms=1000, until_at=0, limited_by="op"))
+    assert steering.limits == {"slow.example": (DestinationSettings(rate=(5, 1000)), 0)}  # what had ended stays ended
     steering.start()
     steering.stop()

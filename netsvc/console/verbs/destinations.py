@@ -170,17 +170,30 @@ def _some(rows: list[Row]) -> str:
     return names if len(rows) <= 5 else f"{names} …"
 
 
+async def _set_all(call: Call, rows: list[Row], told: str, policy: dict[str, Any]) -> None:
+    """Change destinations one after another; what was changed before one fails is in the trail."""
+    done = 0
+    try:
+        for row in rows:
+            await call.change(call.service.queue.set_destination(row["key"], row["rev"], **policy))
+            done += 1
+    except BaseException:
+        if done:
+            await call.audit(_some(rows[:done]), told, done, "partly")
+            await call.note(f"{counted(done, 'destination')} of {len(rows)} changed before this: {_some(rows[:done])}")
+        raise
+
+
 async def suspend(call: Call) -> None:
     """Leave destinations alone, on all nodes."""
     until, lasts = _until(call)
     rows = await _chosen(call)
     reason = call.args["reason"]
     policy = {"paused": 1, "pause_note": reason, "pause_by": call.session.operator.name, "pause_until": until}
-    for row in rows:
-        await call.change(call.service.queue.set_destination(row["key"], row["rev"], **policy))
+    told = f'reason "{reason}"{lasts}'
+    await _set_all(call, rows, told, policy)
     names = {row["key"] for row in rows}
     present = [e["id"] for e in call.service.sessions.rows() if e["kind"] == "smtp-out" and e["domain"] in names]
-    told = f'reason "{reason}"{lasts}'
     ended = await end_sessions(call, present, reason) if call.args.get("drop-connections") else []
     shown = rows[0]["key"] if len(rows) == 1 else counted(len(rows), "destination")
     sentence = f"{shown} {'is' if len(rows) == 1 else 'are'} suspended{lasts}."
@@ -202,8 +215,7 @@ async def resume(call: Call) -> None:
     rows = [row for row in rows if row["state"] == "suspended"]
     if not rows:
         raise CommandError("E405", "It is not suspended. Nothing was changed", hint="show destinations")
-    for row in rows:
-        await call.change(call.service.queue.set_destination(row["key"], row["rev"], paused=0))
+    await _set_all(call, rows, "", {"paused": 0})
     shown = rows[0]["key"] if len(rows) == 1 else counted(len(rows), "destination")
     await call.changed(_some(rows), "", len(rows), f"{shown} {'is' if len(rows) == 1 else 'are'} tried again.")
 
@@ -227,7 +239,19 @@ async def limit(call: Call) -> None:
     await call.change(call.service.queue.set_destination(row["key"], row["rev"], **policy))
     said = ", ".join(words)
     new = " No mail has gone there yet." if row.get("new") else ""
-    await call.changed(row["key"], f"{said}{lasts}", 1, f"{row['key']}: {said} at most{lasts}, on all nodes.{new}")
+    also = _others(row, policy, until)
+    await call.changed(
+        row["key"], f"{said}{lasts}", 1, f"{row['key']}: {said} at most{lasts}, on all nodes.{also}{new}"
+    )
+
+
+def _others(row: Row, policy: dict[str, Any], until: int) -> str:
+    """Tell what becomes of limits that were there: all of a destination's end together."""
+    kept = {"connections": row.get("limit"), "messages": row.get("messages"), "rate_count": row.get("rate")}
+    names = [name.removesuffix("_count") for name, value in kept.items() if value and name not in policy]
+    if not names or (row["limited_until"] or 0) == until:
+        return ""
+    return f" Its limit of {' and '.join(names)} {'ends then, too' if until else 'holds until it is taken back, too'}."
 
 
 def _rate(call: Call, text: str) -> tuple[int, int]:
