@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.filling import Lot, fill
-from tests.bench.processes import Bench, load
+from tests.bench.processes import Bench, end_in_order, load
 from tests.bench.relay import Relayed, options_for
 
 GOALS = {"start_s": 2.0, "accept_ratio": 0.8, "lease_settle_per_s": 3000}
@@ -144,6 +144,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
+    end_in_order()
     figures = measure(options.items, options.rounds)
     print(json.dumps(figures, indent=1))
     if options.json:

@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.filling import Lot, fill
-from tests.bench.processes import SITE, Sink, free_port
+from tests.bench.processes import SITE, Sink, end_in_order, free_port
 from tests.system.service import Service
 
 GOAL = 1.2
@@ -105,6 +105,7 @@ def main():
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
+    end_in_order()
     figures = measure(options.dead, options.healthy, options.rounds, options.kind)
     print(json.dumps(figures, indent=1))
     if options.json:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -134,6 +135,11 @@ def load(port, *options, to="load@bench.example", check=True):
 
 def _mode(options):
     return options if options and options[0] == "idle" else ("send", *options)
+
+
+def end_in_order():
+    """Have SIGTERM end this program as an exit does, so that the processes it has started end with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def cpu_seconds(pid):

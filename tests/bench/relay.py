@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.postfix import NoPostfixError, Postfix
-from tests.bench.processes import Bench, load
+from tests.bench.processes import Bench, end_in_order, load
 
 GOAL = 2.0
 TO = "x@relay.example"
@@ -125,6 +125,7 @@ def main():
     parser.add_argument("--without-postfix", action="store_true")
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
+    end_in_order()
     figures = measure(options.rounds, options.messages, postfix=not options.without_postfix)
     print(json.dumps(figures, indent=1))
     if options.json:
