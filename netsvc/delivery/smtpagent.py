@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 STOP_PATIENCE = 30
 """Seconds that a stop waits for answers to final dots."""
+MOST_PEERS = 1000
+"""Destinations known of before those that nobody uses are forgotten."""
 
 
 @implementer(IDeliveryAgent)
@@ -51,6 +53,7 @@ class SmtpAgent:
         self._ground = ground
         self._reactor: Any = ground.reactor
         self._peers: dict[str, Peer] = {}
+        self._tidy_at = MOST_PEERS
         self._allowances = ground.allowances or Allowances(ground.site, None, ground.spool.now, ground.now)
         self.hosts = Hosts(ground)
         deadlines = Deadlines(ground.reactor, ground.now)
@@ -73,8 +76,8 @@ class SmtpAgent:
                 target = hop_target(next_hop)
             except ValueError as why:
                 return succeed(deferred(recipients, AttemptError(Fault.ROUTING, str(why), "4.4.4")))
-            peer = self._peers[next_hop.key] = self._peer(next_hop.key, target)
             self._tidy()
+            peer = self._peers[next_hop.key] = self._peer(next_hop.key, target)
         job = Job(next_hop, list(recipients), observer)
         peer.submit(job)
         return job.done
@@ -97,9 +100,10 @@ class SmtpAgent:
         return Connection(peer, job, self._around)
 
     def _tidy(self) -> None:
-        if len(self._peers) > 1000:
-            for key in [key for key, peer in self._peers.items() if peer.unused and not peer.failures]:
-                del self._peers[key]
+        """Forget peers nobody uses, when there are many; the scheduler remembers by itself which of them failed."""
+        if len(self._peers) >= self._tidy_at:
+            self._peers = {key: peer for key, peer in self._peers.items() if not peer.unused}
+            self._tidy_at = max(MOST_PEERS, 2 * len(self._peers))
 
     @property
     def connections(self) -> int:

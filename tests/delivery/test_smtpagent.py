@@ -4,6 +4,7 @@ from twisted.internet import error
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from netsvc.delivery import smtpagent
 from netsvc.delivery.peers import MOST_MESSAGES
 from netsvc.delivery.smtpagent import SmtpAgent
 from netsvc.interfaces import IDeliveryAgent
@@ -640,6 +641,26 @@ class NamesTest(AgentCase):
         d = self.attempt(hop=Hop(Kind.SMTP, "[localhost]:25", "example.net", "x"))
         self.assertEqual(self.net.tcpClients[0][0], "127.0.0.1")
         self.assertFalse(d.called)
+
+
+class ManyTest(AgentCase):
+    def test_destinations_that_failed_do_not_pile_up_nor_drive_others_out(self):
+        self.patch(smtpagent, "MOST_PEERS", 3)
+        self.agent = SmtpAgent(self.ground)
+
+        def to(n):
+            key = f"[192.0.2.{n}]:25"
+            return self.attempt(hop=Hop(Kind.SMTP, key, "example.net", key))
+
+        for n in range(1, 30):
+            to(n)
+            self.net.refuse(error.ConnectionRefusedError())
+        self.assertLessEqual(len(self.agent._peers), 3)
+        used = [to(100 + n % 10) for n in range(100)]
+        self.assertEqual(self.net.pending(), 50)  # ten destinations, of which each has its first window
+        self.assertEqual(self.agent.connections, 50)
+        self.agent.stop()
+        self.assertTrue(all(d.called for d in used))
 
 
 class MistakeTest(AgentCase):
