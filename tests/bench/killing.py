@@ -9,6 +9,7 @@ by side.  A copy that followed a delivery the service had told as done is a mist
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -81,7 +82,7 @@ async def _talk(reader, writer, journal, number, delay):
 
 async def _sink(path, delay):
     numbers = iter(range(1 << 40))
-    with open(path, "w", buffering=1) as out:
+    with open(path, "w", buffering=1) as out:  # noqa: PTH123, ASYNC230 - a line a reply, on a disk that nobody waits for
 
         def journal(text):
             out.write(f"{time.monotonic():.6f} {text}\n")
@@ -300,7 +301,7 @@ def explain(record, copies, nexts):
     """-> ([explanations], [what has none]) of the messages that came more than once."""
     explained, mistakes = [], []
     for mark, taken in sorted(copies.items()):
-        for (at, connection, number), (again, _, number_again) in zip(taken, taken[1:], strict=False):
+        for (at, connection, number), (again, _, number_again) in itertools.pairwise(taken):
             fell = [n for n, (_, gone) in enumerate(record.kills) if at <= gone + AFTER and gone <= again]
             line = {"mark": mark, "id": number, "kill": fell[0] + 1 if fell else 0}
             if not fell or number_again != number:
