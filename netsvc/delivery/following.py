@@ -1,8 +1,9 @@
 """Mail that waits follows its route: when routes change, what waits is looked at once, in slices.
 
 Until that is done, what is leased is compared with the routes before it is
-attempted, so that nothing goes the old way.  On hold or due in days, with its
-destination dead or suspended: what waits is moved.
+attempted, so that nothing goes the old way.  On hold, deleted but not yet gone, or
+due in days, with its destination dead or suspended: what waits is moved.  What was
+being attempted when its process or node ended is compared when it is leased anew.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Following:
     def start(self) -> None:
         """Begin; what a former process left undone is done now."""
         self._ground.site.watch(self._obey)
+        self.unsettled = True  # until it is known whether anything is left to be done
         self._run(turn=False)
 
     def _obey(self, settings: SiteSettings) -> None:

@@ -202,7 +202,7 @@ class DeliveryService(Service):
                 self._take(rows)  # they are ours, whatever became of the others
                 raise
             rest = [*rows, *rest]
-            if self._following is not None and self._following.unsettled:
+            if self._following is not None and (self._following.unsettled or any(row.crashes for row in rest)):
                 rest = await self._following.keep(rest)
             self._take(rest)
             if len(rows) < sum(n for _, n in wants):

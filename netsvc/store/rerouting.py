@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _WALK = (
     "SELECT d.id, d.domain, d.kind, d.route, t.key, m.sender FROM delivery d JOIN message m ON m.id = d.message_id"
-    " JOIN dest t ON t.id = d.dest_id WHERE d.id > ? AND d.state IN (1,3,4) ORDER BY d.id LIMIT ?"
+    " JOIN dest t ON t.id = d.dest_id WHERE d.id > ? AND d.state IN (1,3,4,5) ORDER BY d.id LIMIT ?"
 )
 _ROWS = (
     "id, dest_id, state, due_at, attempts, crashes, reason_id, size, prev_state, mark, purge_at, lease_node,"
@@ -126,7 +126,7 @@ class Rerouting:
                     continue
                 attempts, crashes = attempts - 1, max(crashes - 1, 0)
                 now, prev, purge_at = settle_state(tx.now, prev or State.INCOMING, mark)
-            elif state not in (*_WAITING, State.HOLD):
+            elif state not in (*_WAITING, State.HOLD, State.RECYCLED):
                 continue
             to = dest_ids[hop.key]
             if now == State.DEFERRED:

@@ -105,6 +105,12 @@ class FollowingTest(SynchronousTestCase):
         self.assertFalse(self.following.unsettled)
         self.assertEqual(self.logbook.named("delivery.rerouted"), [{"n": 3, "rev": 2}])
 
+    def test_what_is_leased_before_it_is_known_whether_all_was_done_is_compared(self):
+        self.make(Rerouting())
+        self.rerouting.pending = Deferred
+        self.following.start()
+        self.assertTrue(self.following.unsettled)
+
     def test_what_a_former_process_left_undone_is_done(self):
         self.make(Rerouting(rev=5)).start()
         self.assertTrue(self.following.unsettled)

@@ -403,6 +403,30 @@ class FailureTest(ServiceCase):
         self.assertEqual((self.results(), len(self.spool.reports)), ([(1, Result.BOUNCED)], 1))
         self.assertEqual(self.logbook.named("delivery.report_withheld"), [])
 
+    def test_what_a_process_left_behind_is_compared_with_the_routes(self):
+        self.make(row(id=1), row(id=2, message_id=2, crashes=1))
+        shown = []
+
+        class Following:
+            unsettled, late = False, {}
+
+            async def keep(self, rows):
+                shown.append([each.id for each in rows])
+                return [each for each in rows if not each.crashes]
+
+            def start(self):
+                pass
+
+            def stop(self):
+                pass
+
+        self.service._following = Following()
+        self.start()
+        self.assertEqual((shown, self.results()), ([[1, 2]], [(1, Result.DELIVERED)]))
+        self.spool.waiting = [row(id=3, message_id=3)]
+        self.go()
+        self.assertEqual(len(shown), 1)
+
     def test_what_the_store_never_takes_keeps_nothing_else(self):
         self.make(row(id=1))
         self.spool.hold_settle = True

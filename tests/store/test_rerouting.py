@@ -62,6 +62,19 @@ def test_what_waits_is_found_and_moved(house, rerouting):
     assert house.run(rerouting.strays(0, 100, judge)) == (0, [])
 
 
+def test_what_was_deleted_follows_for_it_may_come_back(house, rerouting):
+    house.accept(deliveries=[house.away(rcpt="a@example.com", held_by="bo")])
+    house.execute("UPDATE delivery SET state = 5, prev_state = 1, purge_at = 77")
+    house.execute("UPDATE c_dest SET state = 5")
+    after, moves = house.run(rerouting.strays(0, 10, judge))
+    assert (after, len(moves)) == (0, 1)
+    assert house.run(rerouting.move(moves)) == 1
+    assert keys(house) == {"a@example.com": (NEW, 5, NEW)}
+    assert house.rows("SELECT prev_state, purge_at FROM delivery") == [(1, 77)]
+    assert house.counted()[0] == house.counted()[1]
+    assert house.lease() == []
+
+
 def test_what_is_being_tried_is_given_back_by_its_own_node_only(house, rerouting):
     house.accept(deliveries=[house.away(rcpt="a@example.com"), house.away(2, rcpt="b@example.com")])
     a, b = sorted(house.lease(), key=lambda row: row.rcpt)
