@@ -39,7 +39,7 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "secretkey.missing": ("error", ("path", "remedy")),
     "secretkey.differs": ("error", ("path", "remedy")),
     # the store
-    "store.opened": ("info", ("url", "messages")),
+    "store.opened": ("info", ("url", "items")),
     "store.recovered": ("info", ("node", "released", "held")),
     "store.poison": ("warn", ("msg", "n")),
     "store.clock_gap": ("warn", ("ms",)),

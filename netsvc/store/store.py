@@ -77,7 +77,7 @@ class Start:
         self._version = version
         self.released = 0
         self.held: list[tuple[int, int]] = []
-        self.messages = 0
+        self.items = 0
         for work in (spool.gaps.find, self._register, self._free, self._look):
             engine.when_opening(work)
 
@@ -97,7 +97,7 @@ class Start:
             lower_heads(tx, late_heads(tx))
         self._spool.recall_failing(tx)
         self._safety.look(tx)
-        self.messages = int(tx.value("SELECT count(*) FROM message"))
+        self.items = int(tx.value("SELECT coalesce(sum(n), 0) FROM c_dest"))  # counted, not walked
 
 
 class Store:
@@ -202,5 +202,5 @@ async def open_store(
         log("store.recovered", node=engine.node_id, released=start.released, held=len(start.held))
     for message_id, n in start.held:
         log("store.poison", msg=message_id, n=n)
-    log("store.opened", url=url.partition("@")[2] or url, messages=start.messages)
+    log("store.opened", url=url.partition("@")[2] or url, items=start.items)
     return store
