@@ -99,6 +99,7 @@ EVENTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "delivery.reported": ("info", ("msg", "about", "rcpt")),
     "delivery.report_withheld": ("warn", ("msg", "sender")),
     "delivery.unreported": ("warn", ("msg", "sender")),
+    "delivery.given_back": ("warn", ("n",)),
     "delivery.lost_lease": ("warn", ("msg", "n", "rcpt", "result")),
     "delivery.agent_misconfigured": ("error", ("agent", "why")),
     "delivery.fault": ("error", ("msg", "what", "why")),

@@ -27,6 +27,8 @@ from netsvc.delivery.routing import Router
 from netsvc.delivery.settling import Settler
 from netsvc.delivery.telling import log_outcome, log_report
 from netsvc.delivery.tlspolicy import TlsPolicies
+from netsvc.mail.message import Result
+from netsvc.mail.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,12 +49,14 @@ if TYPE_CHECKING:
     )
     from netsvc.logbook import Logbook
     from netsvc.mail.message import Leased
-    from netsvc.mail.outcome import Outcome, Report, Settled
+    from netsvc.mail.outcome import Report, Settled
 
 POLL = 0.25
 """Seconds between two looks for due mail that nothing announced."""
 EXPIRE_POLL = 60.0
 """Seconds between two looks for what expired at destinations that are left alone."""
+HELD_FOR = 60_000
+"""Milliseconds after which a lease nobody knows of is looked at."""
 MOST_EXPIRED = 200
 """Deliveries of one such look's unit of work."""
 SHORTEST = 0.05
@@ -126,6 +130,7 @@ class DeliveryService(Service):
         self._pump_again = False
         self._pumped_at = 0.0
         self._looking: Deferred[None] | None = None
+        self._unknown: set[int] = set()
 
     def startService(self) -> None:
         """Begin to look for due mail."""
@@ -253,6 +258,7 @@ class DeliveryService(Service):
         return looking
 
     async def _expire_some(self) -> None:
+        await self._give_back()
         while self.running and (room := self._space()) > 0:
             before = self.spool.before(self.site.current.delivery.expire)
             rows = await self.spool.overdue(before, min(room, MOST_EXPIRED))
@@ -262,6 +268,20 @@ class DeliveryService(Service):
                 break
         if self.running:
             await self._lateness.look()
+
+    async def _give_back(self) -> None:
+        """Give back leases nobody here knows of: the answer was lost, and the store could not be told so.
+
+        Who is unknown in two looks is; what is being taken over just now is known in the second.
+        """
+        found = await self.spool.held(self.spool.now() - HELD_FOR)
+        unknown = {number for number in found if number not in self.leased}
+        forgotten, self._unknown = sorted(unknown & self._unknown), unknown
+        for at in range(0, len(forgotten), MOST_EXPIRED):
+            part = forgotten[at : at + MOST_EXPIRED]
+            self._settler.add([Outcome(number, Result.RELEASED) for number in part])
+        if forgotten:
+            self.logbook.event("delivery.given_back", n=len(forgotten))
 
     def _tell_late(self, rows: list[Leased]) -> None:
         for group in self._hold(rows).values():

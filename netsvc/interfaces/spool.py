@@ -71,6 +71,9 @@ class ISpool(Interface):
         Only messages accepted before ``accepted_before`` (ms) are looked at.  They are to be settled as EXPIRED.
         """
 
+    def held(before: int) -> Deferred[list[int]]:
+        """Return the ids of deliveries this node leased before ``before`` (ms) and has not settled."""
+
     def unwarned(after: int, accepted_before: int, limit: int) -> Deferred[tuple[list[Leased], int]]:
         """Lease what is late and its sender has not been told, its destination being left alone.
 
@@ -148,9 +151,7 @@ class IRerouting(Interface):
     def applied(rev: int) -> Deferred[None]:
         """Remember that what waits goes by the routes of ``rev`` -> Deferred[None]."""
 
-    def strays(
-        after: int, limit: int, judge: Callable[[str, str], Hop]
-    ) -> Deferred[tuple[int, list[tuple[int, Hop]]]]:
+    def strays(after: int, limit: int, judge: Callable[[str, str], Hop]) -> Deferred[tuple[int, list[tuple[int, Hop]]]]:
         """Look at up to ``limit`` deliveries that wait, with ids above ``after``.
 
         -> Deferred[(the last one's id or 0 at the end, [(delivery id, where it belongs by ``judge``)])].

@@ -134,6 +134,12 @@ def leased_at(tx: Tx, node: tuple[int, int], at: int) -> list[int]:
     return [row[0] for row in found]
 
 
+def held(tx: Tx, node: tuple[int, int], before: int) -> list[int]:
+    """Return the deliveries ``node`` (id, epoch) leased before a time (ms) and has not settled."""
+    sql = "SELECT id FROM delivery WHERE state = 2 AND lease_node = ? AND lease_epoch = ? AND lease_at < ?"
+    return [row[0] for row in tx.rows(sql, (*node, before))]
+
+
 _OVERDUE = (
     "FROM message m JOIN delivery d ON d.message_id = m.id JOIN dest t ON t.id = d.dest_id"
     " WHERE m.id < ? AND m.expires_at <= ? AND d.state IN (1,3) AND t.dead_until > ? AND t.paused = 0"

@@ -207,6 +207,11 @@ class Spool:
 
         return self._engine.write(work, SETTLE).addBoth(lambda _: failure)
 
+    def held(self, before: int) -> Deferred[list[int]]:
+        """Say what was leased before ``before`` and is leased still."""
+        node = (self._engine.node_id, self._engine.epoch)
+        return self._engine.read(lambda tx: leases.held(tx, node, before))
+
     def overdue(self, accepted_before: int, limit: int) -> Deferred[list[Leased]]:
         """Lease what has expired at destinations that are left alone."""
         if not self.safe():

@@ -66,6 +66,7 @@ class FakeQueue:
         self.rests = []
         self.wakes = []
         self.sequence = 100
+        self.held_ids = []
 
     def now(self):
         return self.clock
@@ -114,6 +115,9 @@ class FakeQueue:
         taken = {r.id for r in out}
         self.waiting = [r for r in self.waiting if r.id not in taken]
         return succeed(out)
+
+    def held(self, before):
+        return succeed(list(self.held_ids))
 
     def unwarned(self, after, accepted_before, limit):
         if after or not self.late:

@@ -427,6 +427,17 @@ class FailureTest(ServiceCase):
         self.go()
         self.assertEqual(len(shown), 1)
 
+    def test_a_lease_nobody_knows_of_is_given_back(self):
+        self.make(row(id=1))
+        self.agent.hold = True
+        self.start()
+        self.spool.held_ids = [1, 77]
+        self.go(runner.EXPIRE_POLL)
+        self.assertEqual(self.results(), [])
+        self.go(runner.EXPIRE_POLL)
+        self.assertEqual(self.results(), [(77, Result.RELEASED)])
+        self.assertEqual(self.logbook.named("delivery.given_back"), [{"n": 1}])
+
     def test_what_the_store_never_takes_keeps_nothing_else(self):
         self.make(row(id=1))
         self.spool.hold_settle = True

@@ -183,6 +183,20 @@ def test_deferred_comes_back_when_it_is_due(house):
     assert house.counted()[0] == house.counted()[1]
 
 
+def test_what_this_process_has_leased_is_told(house):
+    house.accept(deliveries=[house.away(), house.away(2, rcpt="b@example.net")])
+    rows = house.lease()
+    ids = sorted(row.id for row in rows)
+    later = house.spool.now() + 1000
+    assert sorted(house.run(house.spool.held(later))) == ids
+    assert house.run(house.spool.held(later - 60_000)) == []
+    house.execute("UPDATE delivery SET lease_epoch = lease_epoch - 1 WHERE id = ?", (ids[0],))
+    assert house.run(house.spool.held(later)) == ids[1:]
+    house.run(house.spool.settle([Outcome(ids[1], Result.RELEASED)], ()))
+    assert house.run(house.spool.held(later)) == []
+    assert [row.id for row in house.lease()] == ids[1:]
+
+
 def test_released_is_as_if_never_tried(house):
     house.accept(deliveries=[house.away()])
     leased = house.lease()
