@@ -116,7 +116,7 @@ def agent_fault(agent: object) -> str:
     """Return what is wrong with a plugin that carries mail, "" when nothing is."""
     name = getattr(agent, "name", None)
     if not (isinstance(name, str) and NAME.match(name)):
-        return "its name is none: letters, digits, . - and _, at most 64"
+        return "its name is none: a-z, 0-9, - and _, at most 32"
     if not callable(getattr(agent, "make", None)):
         return f"{name} has no make(ground)"
     try:

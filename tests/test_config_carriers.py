@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from netsvc.commands import Setting
-from netsvc.config.carriers import COMMAND, all_values, typed
+from netsvc.config.carriers import COMMAND, NAME, all_values, typed
 from netsvc.config.complaints import Complaints, ConfigError, ValueFaultError
 from netsvc.config.rooms import Rooms
 from netsvc.config.site import read_site
 from netsvc.config.source import key_lines
 from netsvc.delivery.routing import check_route
+from netsvc.delivery.targets import parse_target
 from netsvc.store.sitetoml import from_json, to_json, to_toml
 
 AGENT = SimpleNamespace(
@@ -26,7 +27,7 @@ GOOD = """
 argv = ["/bin/x", "-a", "-a", "--", "{rcpt}", "{print x}"]
 timeout = "1h"
 environment = ["A=b c", "B="]
-[site.commands."x.y"]
+[site.commands."x-y"]
 argv = ["/bin/y"]
 [site.agents.mbox]
 must = true
@@ -118,3 +119,13 @@ def test_typed_values_that_are_refused():
         all_values("agents", AGENT.settings, {})
     with pytest.raises(ValueFaultError, match="must "):
         all_values("agents", AGENT.settings, {"must": 5})
+
+
+@pytest.mark.parametrize("name", ["lists", "a-b_9", "Lists", "a.b", "a" * 33, "-a", ""])
+def test_what_is_a_name_is_one_a_route_can_say(name):
+    try:
+        parse_target(f"command:{name}")
+    except ValueError:
+        assert not NAME.match(name)
+    else:
+        assert NAME.match(name)

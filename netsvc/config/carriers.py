@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from netsvc.interfaces import IDeliveryAgentMaker
     from netsvc.settings import SiteSettings
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-"""What a command or an agent may be called."""
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
+"""What a command or an agent may be called: as a route can name it."""
 PLACEHOLDERS = ("{sender}", "{rcpt}", "{domain}", "{local}", "{id}")
 """Words of argv that stand for something of the delivery."""
 _MINUTE = 60_000
@@ -167,7 +167,7 @@ def _read(
 ) -> None:
     _, kind, name = path
     if not NAME.match(name):
-        complaints.add(path, f"{quote(name)} cannot be a name", "write letters, digits, . - and _")
+        complaints.add(path, f"{quote(name)} cannot be a name", "write a-z, 0-9, - and _, at most 32")
     elif not isinstance(table, dict):
         complaints.add(path, f"is {kind_of(table)}, not a table", f"write [{'.'.join(path)}]")
     else:

@@ -100,8 +100,10 @@ class MaildirFile:
         return True
 
     def _is_in(self, folder: int) -> bool:
+        """Say whether the mail is there, maybe by another node, or by this one when it was called otherwise."""
+        time, number, _ = self._where.name.split(".", 2)
         with os.scandir(folder) as entries:
-            return any(entry.name.partition(":")[0].partition(",")[0] == self._where.name for entry in entries)
+            return any(entry.name.startswith(f"{time}.{number}.") for entry in entries)
 
     def _descend(self, folder: int, name: str) -> int:
         with contextlib.suppress(FileExistsError):

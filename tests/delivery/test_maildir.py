@@ -45,6 +45,14 @@ def mails(box):
     return {p.name: p.read_bytes() for p in (box / "new").iterdir()}
 
 
+def test_a_repeat_by_another_node_is_the_same_mail(tmp_path):
+    target = parse_target(f"maildir:{tmp_path}/box")
+    deliver(place(target, row(), "mx1.example.org"), b"a\r\n")
+    deliver(place(target, row(), "mx2.example.org"), b"a\r\n", repeated=True)
+    deliver(place(target, row(id=5001), "mx2.example.org"), b"b\r\n", repeated=True)
+    assert sorted(mails(tmp_path / "box").values()) == [b"a\n", b"b\n"]
+
+
 def test_place():
     at = where("/var/mail", row(rcpt="Bob+x@Example.NET"))
     assert (at.prefix, at.parts) == ("/var/mail", ("example.net", "bob+x"))

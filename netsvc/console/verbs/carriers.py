@@ -122,7 +122,7 @@ def _changing(kind: str, *, unset: bool) -> Callable[[Call], Coroutine[Any, Any,
         name, key, text = call.args["name"], call.args["key"], call.args.get("value", "")
         settings = _settings(call, kind, name)
         if not NAME.match(name):
-            raise CommandError("E202", f"{name} cannot be a name: letters, digits, . - and _. Nothing was changed")
+            raise CommandError("E202", f"{name} cannot be a name: a-z, 0-9, - and _, at most 32. Nothing was changed")
         known = {setting.name: setting for setting in settings}
         if unset and (key not in known or known[key].required):
             raise CommandError("E401", f"{kind.capitalize()} {name} has no key {key} that may be missing")
