@@ -65,6 +65,8 @@ class DeliverySettings:
     expire: int = 5 * DAY
     warn: int = 4 * HOUR
     reports: int = 100
+    history: int = 14 * DAY
+    transcripts: int = 14 * DAY
     retry_classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     connections: int = 20
     messages: int = 100

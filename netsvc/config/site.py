@@ -75,6 +75,8 @@ class _SiteReader:
             expire=reader.take("expire", values.duration, usual.expire),
             warn=reader.take("warn", values.duration, usual.warn),
             reports=reader.take("reports", values.whole, usual.reports),
+            history=reader.take("history", values.duration, usual.history),
+            transcripts=reader.take("transcripts", values.duration, usual.transcripts),
             connections=reader.take("connections", values.counted, usual.connections),
             messages=reader.take("messages", values.counted, usual.messages),
             dns=reader.take("dns", values.listed(values.name_server), usual.dns),

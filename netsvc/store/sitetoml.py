@@ -17,7 +17,7 @@ _ELSEWHERE = frozenset({"domains", "mailboxes", "aliases", "routes", "domain_ali
 """Settings that have tables of their own."""
 _DECLARED = ("policies", "commands", "agents")
 """Tables of tables whose keys others declare, kept as they are written."""
-_DURATIONS = frozenset({"retry", "expire", "warn"})
+_DURATIONS = frozenset({"retry", "expire", "warn", "history", "transcripts"})
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 

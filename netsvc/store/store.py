@@ -182,6 +182,7 @@ async def open_store(
     store = Store(engine, spool, safety, reactor, None if engine.links.inline else Path(state) / AUDIT_FILE)
     if reactor is not None:
         store.upkeep = Upkeep(engine, reactor, log, spool.gaps, safety)
+        store.upkeep.keeps = lambda: (store.site.current.delivery.history, store.site.current.delivery.transcripts)
         store.upkeep.start()
     if engine.dialect == "postgresql":
         store.beats = Beats(engine, node_name, version, log)

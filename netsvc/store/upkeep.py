@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
-from netsvc.mail.ids import id_time, make_id
+from netsvc.mail.ids import EPOCH_MS, id_time, make_id
 from netsvc.mail.message import Result, State
 from netsvc.store import membership
 from netsvc.store.accept import HISTORY
@@ -89,16 +89,11 @@ def purge(tx: Tx, new_ids: Callable[[int], list[int]], node_id: int, gaps: Gaps)
     return len(found)
 
 
-def expire(tx: Tx, made_before: int) -> int:
-    """Delete a slice of history, attempts and transcripts made before a time (ms); return how many rows."""
-    before = make_id(made_before, 0, 0)
-    return sum(
-        tx.execute(
-            f"DELETE FROM {name} WHERE id IN (SELECT id FROM {name} WHERE id < ? ORDER BY id LIMIT ?)",  # noqa: S608  names of ours
-            (before, MANY),
-        )
-        for name in ("history", "attempt", "transcript")
-    )
+def expire(tx: Tx, name: str, made_before: int) -> int:
+    """Delete a slice of a table (history attempt transcript), of what was made before a time (ms); return how many."""
+    before = make_id(max(made_before, EPOCH_MS), 0, 0)
+    sql = f"DELETE FROM {name} WHERE id IN (SELECT id FROM {name} WHERE id < ? ORDER BY id LIMIT ?)"  # noqa: S608  names of ours
+    return tx.execute(sql, (before, MANY))
 
 
 def prune(tx: Tx, node_id: int) -> int:
@@ -136,6 +131,8 @@ class Upkeep:
         self._log = log
         self._round = 0
         self._alarmed = self._jumped = False
+        self.keeps: Callable[[], tuple[int, int]] = lambda: (KEEP_MS, KEEP_MS)
+        """How long history with its attempts, and transcripts, are kept, in ms."""
         self._busy: Deferred[None] = succeed(None)
         self._call = LoopingCall(self._turn)
         self._call.clock = clock
@@ -160,13 +157,21 @@ class Upkeep:
         try:
             await self._minute()
             if self._round % HOUR_ROUNDS == 1:
-                await self._repeat(lambda tx: expire(tx, self._gaps.before(KEEP_MS, tx.now)))
+                await self._forget()
                 await self._engine.write(lambda tx: prune(tx, self._engine.node_id), BULK)
             if self._round % DAY_ROUNDS == SWEEP_AT:
                 await self.sweep()
         except Exception as error:  # noqa: BLE001  the next round comes in a minute
             if not self._engine.closed:
                 self._log("store.failed", what="upkeep", why=str(error))
+
+    async def _forget(self) -> None:
+        """Delete what has been kept for as long as the site says."""
+        now, (history, transcripts) = self._engine.now(), self.keeps()
+        of = (("history", history), ("attempt", history), ("transcript", min(history, transcripts)))
+        for name, keep in of:
+            before = self._gaps.before(keep, now)
+            await self._repeat(lambda tx, name=name, before=before: expire(tx, name, before))  # type: ignore[misc]  # bound early
 
     async def _minute(self) -> None:
         engine = self._engine

@@ -90,6 +90,29 @@ def test_old_history_goes(kept):
     assert kept.value("SELECT count(*) FROM mail") == 2
 
 
+def test_history_and_dialogues_are_kept_as_long_as_the_site_says(kept):
+    from netsvc.mail.message import Result
+    from netsvc.mail.outcome import Outcome
+
+    def counts():
+        return [kept.value(f"SELECT count(*) FROM {name}") for name in ("history", "attempt", "transcript")]
+
+    kept.accept(deliveries=[kept.away()])
+    kept.run(kept.spool.settle([Outcome(kept.lease()[0].id, Result.DELIVERED, transcript=b"t")], []))
+    kept.keep.keeps = lambda: (30 * DAY, DAY)
+    for days, left in ((2, [1, 1, 0]), (27, [1, 1, 0]), (2, [0, 0, 0])):
+        kept.engine.clock.advance(days * DAY)
+        kept.keep._round = upkeep.HOUR_ROUNDS
+        kept.run(kept.keep.round())
+        assert counts() == left
+
+
+def test_the_rounds_obey_the_site(make_house):
+    house = make_house("memory")
+    settings = house.store.site.current.delivery
+    assert house.store.upkeep.keeps() == (settings.history, settings.transcripts) == (14 * DAY, 14 * DAY)
+
+
 def test_counters_of_nothing_are_pruned(kept):
     kept.execute("INSERT INTO c_dest (node_id, dest_id, state, n, bytes) VALUES (1, 5, 1, 0, 0), (1, 6, 1, 1, 5)")
     kept.execute("INSERT INTO c_reason (node_id, reason_id, state, n) VALUES (1, 5, 1, 0)")
