@@ -117,6 +117,7 @@ def hand(house, recipients, content=HEAD + b"..dots\r\n.\r\nend\r\n", sender="al
 
 
 def test_each_recipient_of_lmtp_has_its_own_answer(house):
+    before = len(house.unix.messages)
     sent = hand(house, [f"{name}@store.example" for name in ("ann", "full", "none", "bob")])
     done = outcomes(house, sent, 4)
     assert {rcpt.split("@")[0]: (each["result"], each["code"], each["status"]) for rcpt, each in done.items()} == {
@@ -125,13 +126,14 @@ def test_each_recipient_of_lmtp_has_its_own_answer(house):
         "none": ("bounced", 550, "5.1.1"),
         "bob": ("delivered", 250, "2.1.5"),
     }
-    ((sender, taken, content),) = house.unix.messages
+    ((sender, taken, content),) = house.unix.messages[before:]
     assert (sender, taken) == ("alice@example.org", ["ann@store.example", "bob@store.example"])
     assert content.endswith(HEAD + b"..dots\r\n.\r\nend\r\n")
     assert house.unix.heard[0] == "LHLO mx1.example.org"
     hand(house, ["ann@store.example"])
-    house.unix.wait(2)
-    assert house.unix.connections == 1  # it was kept
+    connections = house.unix.connections
+    house.unix.wait(before + 2)
+    assert house.unix.connections == connections  # it was kept
 
 
 def test_what_a_lost_lmtp_session_had_answered_is_not_sent_again(house):
@@ -203,10 +205,12 @@ def test_how_programs_end_is_how_their_mail_ends(house):
 
 
 def test_the_plugin_of_the_documentation_takes_mail(house):
+    file = house.folder / "theirs" / "lists"
+    before = file.stat().st_size if file.exists() else 0
     sent = hand(house, ["one@mbox.example", "two@mbox.example"])
     done = outcomes(house, sent, 2)
     assert {each["result"] for each in done.values()} == {"delivered"}
-    kept = (house.folder / "theirs" / "lists").read_bytes()
+    kept = file.read_bytes()[before:]
     assert kept.startswith(b"From alice@example.org ")
     assert kept.count(b"Subject: handed on") == 1
 
