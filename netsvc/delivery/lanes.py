@@ -139,6 +139,7 @@ class Lanes:
         """Destinations of the last look that had work and no room."""
         self.resting: dict[int, int] = {}
         """{destination: until when} of those that have had what their rate allows, and that only this node sends to."""
+        self._rested: dict[int, int] = {}
         self._busy: dict[int, Lane] = {}
         self._slow = 0
         self._counted_at = 0
@@ -198,6 +199,20 @@ class Lanes:
                 if until - now >= LONG_REST_MS:
                     self.resting[dest_id] = min(until, now + MOST_REST_MS)
         return out
+
+    def rests(self, now: int) -> list[tuple[int, int]]:
+        """Return, once, whom the store is to leave alone: (destination, until when; 0: no longer)."""
+        told = list(self.resting.items())
+        self.resting.clear()
+        if told:
+            known = self._rested | dict(told)
+            self._rested = {dest_id: until for dest_id, until in known.items() if until > now}
+        return told
+
+    def reopen(self) -> None:
+        """Have nobody rest any longer: what is allowed has changed, maybe after the look that had somebody rest."""
+        self.resting = dict.fromkeys(self._rested, 0)
+        self._rested = {}
 
     def _room(self, lane: Lane, now: int) -> int:
         allowed = self.allowances.of(lane.key)

@@ -116,6 +116,9 @@ class DeliveryService(Service):
             allowances=allowances,
         )
         self._lanes = Lanes(allowances)
+        self.site.watch(lambda _: self._allowed_anew())
+        if self.destinations is not None:
+            self.destinations.watch(self._allowed_anew)
         self._settler = Settler(ground, self._settled)
         self._attempts = Attempts(ground, self._came)
         self._lateness = Lateness(self.spool, self.site, self._tell_late, self._space)
@@ -223,10 +226,18 @@ class DeliveryService(Service):
             if found or len(due) < look:
                 break
             look *= 2
-        while lanes.resting:
-            dest_id, until = lanes.resting.popitem()
-            self._attempts.tell(self.spool.destination_rests(dest_id, until))
+        self._tell_rests()
         return lanes.wants(found, lanes.space(len(self.leased), now))
+
+    def _tell_rests(self) -> None:
+        for dest_id, until in self._lanes.rests(self.spool.now()):
+            self._attempts.tell(self.spool.destination_rests(dest_id, until))
+
+    def _allowed_anew(self) -> None:
+        """Look again at whoever rested: more may be allowed now."""
+        if self.running:
+            self._lanes.reopen()
+            self._tell_rests()
 
     def _take(self, rows: list[Leased]) -> None:
         """Have every leased delivery attempted, those of one message and destination together."""

@@ -141,3 +141,16 @@ def test_what_there_is_space_for_is_shared(space):
     wants = lanes.wants([(Lane(n), 5) for n in range(4)], space)
     assert sum(n for _, n in wants) == min(space, 20)
     assert all(n > 0 for _, n in wants)
+
+
+def test_who_rests_is_told_once_and_woken_when_more_is_allowed():
+    lanes = Lanes(None)
+    lanes.resting = {1: NOW + 25_000, 2: NOW + 5_000}
+    assert sorted(lanes.rests(NOW)) == [(1, NOW + 25_000), (2, NOW + 5_000)]
+    assert lanes.rests(NOW) == []
+    lanes.resting = {3: NOW + 60_000}
+    lanes.rests(NOW + 10_000)  # the second has ended meanwhile
+    lanes.reopen()
+    assert sorted(lanes.rests(NOW + 10_000)) == [(1, 0), (3, 0)]
+    lanes.reopen()
+    assert lanes.rests(NOW + 10_000) == []
