@@ -27,6 +27,9 @@ _KINDS = {
 }
 
 
+_LOOKS = {"show", "mailq", "test", "trace"}
+
+
 def complete(grammar: Grammar, line: str, now_ms: int, visible: Callable[[Command], bool]) -> Completion:
     """Return what Tab finds at the end of ``line``."""
     try:
@@ -77,10 +80,10 @@ def overview(commands: Sequence[Command]) -> str:
     """Return one line a command, by what they are for."""
     lines = []
     for title, chosen in (
-        ("Looking (changes nothing)", [c for c in commands if c.words[0].text in {"show", "mailq"}]),
+        ("Looking (changes nothing)", [c for c in commands if c.words[0].text in _LOOKS]),
         ("Acting on mail in the queue", [c for c in commands if c.changes and c.role == "operator"]),
         ("Changing the site", [c for c in commands if c.changes and c.role == "admin"]),
-        ("This session", [c for c in commands if not c.changes and c.words[0].text not in {"show", "mailq"}]),
+        ("This session", [c for c in commands if not c.changes and c.words[0].text not in _LOOKS]),
     ):
         if chosen:
             lines += [title, *_columns([(c.name, c.help) for c in chosen]), ""]
@@ -96,7 +99,9 @@ def describe(command: Command) -> str:
     """Return the whole help of one command."""
     lines = [command.syntax, f"{_INDENT}{command.help}", ""]
     pairs = [
-        (arg.label if arg.kind != "choice" else arg.name, arg.help or _KINDS.get(arg.kind, "")) for arg in command.args
+        (arg.label if arg.kind != "choice" else arg.name, arg.help or _KINDS.get(arg.kind, ""))
+        for arg in command.args
+        if arg.kind != "choice" or len(arg.words) > 1  # a word by itself is in the syntax
     ]
     pairs += [(word.text, word.help) for arg in command.args for word in arg.words if word.help]
     if command.selects is not None:

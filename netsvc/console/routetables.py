@@ -68,7 +68,7 @@ CREDENTIAL = Table(
         C("user", "text", "who we are there", "USER", shrink=1),
         C("password", "text", "<set>: it is never shown", "PASSWORD"),
         C("used_by", "list", "destinations that name it", "USED BY", shrink=2),
-        C("set", "time", "when it was set", "SET", show="relative", spare=1),
+        C("set", "time", "when it was set", "SET", spare=1),
         C("by", "text", "by whom", "BY", spare=2),
         C("key", "text", "the id of the key it is encrypted with"),
         C("error", "text", "why this node cannot read it", "ERROR", show="wrap", shrink=4),

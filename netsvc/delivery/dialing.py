@@ -6,6 +6,7 @@ answer.  What failed lately is tried last, whoever found out (``Troubles``).
 
 from __future__ import annotations
 
+from os import strerror
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
@@ -165,7 +166,9 @@ def _told(failure: Failure) -> AttemptError:
     if isinstance(why, Refused):
         return AttemptError(Fault.CONNECT_REFUSED, "connection refused", "4.4.1")
     if isinstance(why, (ConnectError, OSError)):
-        reason = getattr(why, "strerror", None) or str(why) or type(why).__name__
+        number = getattr(why, "osError", None)
+        named = strerror(number) if isinstance(number, int) else getattr(why, "strerror", None)
+        reason = named or str(why) or type(why).__name__
         return AttemptError(Fault.CONNECT_FAILED, f"cannot connect: {reason}", "4.4.1")
     failure.raiseException()
     raise AssertionError  # it has raised

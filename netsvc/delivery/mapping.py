@@ -112,7 +112,7 @@ def _host(row: Row, *, by_mx: bool) -> Row:
     words.append(f"port {row['port']}")
     if row["addresses"]:
         words.append(" ".join(row["addresses"]))
-    if row["validated"] and by_mx:
+    if row["validated"] and by_mx and row["addresses"]:
         words.append("validated by DNSSEC")
     if row["why"]:
         words.append(f"not tried: {row['why']}")

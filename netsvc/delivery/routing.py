@@ -147,6 +147,8 @@ class Router:
                 if told[-1]["matched"]:
                     return told
         for pattern in recipient_patterns(name):
+            if name.startswith("[") and pattern.startswith("."):
+                continue  # nothing is below an address
             told.append(_tried("route", pattern, self._targets.get(pattern)))
             if told[-1]["matched"]:
                 return told

@@ -47,6 +47,7 @@ def test_commands_are_made_set_and_forgotten(desk):
     assert site.current.commands == {}
     said = desk.type('command set lists argv "/bin/x -- {rcpt}"')
     assert said.startswith("Command lists: argv is /bin/x -- {rcpt} now.")
+    assert '% there is no key "no' in desk.type("command set lists nokey 5s")
     desk.type("command set lists timeout 5s")
     assert "Nothing was changed" in desk.type("command set lists timeout 5s")
     assert site.current.commands == {"lists": {"argv": ("/bin/x", "--", "{rcpt}"), "timeout": "5s"}}

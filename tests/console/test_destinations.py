@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from netsvc.delivery.routing import Router
 from netsvc.settings import DestinationSettings
 from tests.console.fakeservice import NOW, destination
+from tests.fakes import FakeSite
 
 HOUR = 3_600_000
 
@@ -46,7 +48,7 @@ def test_one_is_shown_with_what_is_allowed_and_who_said_so(desk, dests):
     assert "state        ok\n" in out
     assert "connections  0 open, 7 allowed (site.destinations)" in out
     assert "messages     100 (site.delivery)" in out
-    assert "rate         100/1h00m (site.destinations)" in out
+    assert "rate         100/1h (site.destinations)" in out
     assert "tls          verify" in out
     assert "credential   relay" in out
     out = desk.type("show destination gmail.com")
@@ -55,7 +57,7 @@ def test_one_is_shown_with_what_is_allowed_and_who_said_so(desk, dests):
     assert "one message is tried" in desk.type("show destination [192.0.2.10]:25")
     dests[2]["failures"] = 0
     assert "at rest for another 1m" in desk.type("show destination [192.0.2.10]:25")
-    assert desk.machine("show destination example.org")[0]["row"]["rate_limit"] == "100/1h00m"
+    assert desk.machine("show destination example.org")[0]["row"]["rate_limit"] == "100/1h"
 
 
 def test_one_that_is_not_known(desk):
@@ -83,6 +85,16 @@ def test_suspend_what_nobody_has_sent_to(desk):
     out = desk.type("suspend destination new.example reason later")
     assert "No mail has gone there yet." in out
     assert "resume destination new.example" in out
+
+
+def test_a_domain_whose_mail_goes_elsewhere_is_told(desk):
+    desk.service.site = FakeSite(routes={"routed.example": "[192.0.2.9]:25"})
+    desk.service.routing = Router(desk.service.site)
+    assert "Mail for routed.example goes to [192.0.2.9]:25." in desk.type("suspend destination routed.example reason x")
+    assert "goes to" not in desk.type("suspend destination other.example reason x")
+    assert "goes to" not in desk.type("limit destination [192.0.2.8]:25 rate 90/90s")
+    assert "RATE" in desk.type("show destinations")
+    assert "90/90s" in desk.type("show destination [192.0.2.8]:25")
 
 
 def test_suspend_many(desk):

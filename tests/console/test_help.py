@@ -61,6 +61,8 @@ def test_overview_and_every_command_describe_themselves():
         shown = describe(command)
         assert command.syntax in shown
         assert f"role {command.role}" in shown
+    assert text.index("test route ") < text.index("trace session ") < text.index("Acting")
+    assert "what to forget" not in "".join(describe(command) for command in TABLE)
     assert "Acting" not in overview([command for command in TABLE if command.role == "viewer"])
 
 

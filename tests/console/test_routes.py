@@ -68,7 +68,7 @@ def test_routes_are_changed(desk):
         ("route add a@example.org mx", "E202"),
         ("route add * command:none", "E401"),
         ("route add * mx tls verify", "E202"),
-        ("route add * [192.0.2.1]:25 credential none", "E401"),
+        ("route add * [192.0.2.1]:25 credential nobody", "E401"),
         ("route add * [192.0.2.1]:25 tls much", "E202"),
         ("show route nobody@", "E202"),
         ("show route bob@example.com from @", "E202"),
@@ -92,6 +92,10 @@ def test_a_smarthost_in_one_line(desk):
     (row,) = [o["row"] for o in desk.machine("show credentials") if "row" in o]
     assert (row["user"], row["password"], row["used_by"]) == ("netsvc", "<set>", ["[smtp.example.net]:587"])
     assert "[E405]" in desk.type("credential delete relay")
+    desk.type("route set * [smtp.example.net]:587 credential none")
+    assert desk.service.site.current.destinations == {"[smtp.example.net]:587": DestinationSettings(tls="encrypt")}
+    assert "deleted" in desk.type("credential delete relay")
+    assert "[E202]" in desk.type("credential set none user netsvc")
     assert "s3cret" not in desk.screen.text + str(desk.audited()) + str(desk.session.typed)
 
 
@@ -99,6 +103,20 @@ def test_a_route_of_a_store_from_elsewhere_is_told(desk):
     desk.service.site.current = SiteSettings(routes={"*": "nonsense"})
     (row,) = [o["row"] for o in desk.machine("show routes") if "row" in o]
     assert row["note"].startswith("passed over: ")
+
+
+def test_what_is_missing_or_of_no_use_is_told(desk):
+    assert "command set lists argv" in desk.type("route add * command:lists")
+    desk.service.directory.resolve = lambda address: succeed(Resolution(local=address.domain == "example.org"))
+    assert "is a domain of ours" in desk.type("route add example.org [192.0.2.10]:25")
+    assert "is a domain of ours" not in desk.type("route add example.com [192.0.2.10]:25")
+    assert "is a domain of ours" not in desk.type("route add .example.org [192.0.2.10]:25")
+
+
+def test_a_refusal_to_relay_says_whom_it_is_for(desk):
+    told = {"address": "bob@b.example", "is": "reply", "to": [], "note": "550 5.7.1 Relaying denied"}
+    desk.service.directory.explain = lambda address: succeed([told])
+    assert "to whom the site does not let relay: 550 5.7.1" in desk.type("show route bob@b.example")
 
 
 def test_how_an_address_is_routed(desk):

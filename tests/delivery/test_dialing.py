@@ -76,6 +76,7 @@ def test_the_next_one_begins_at_once_where_one_fails():
     why = case.fault(won)
     assert (why.fault, why.status) == (Fault.CONNECT_FAILED, "4.4.1")
     assert case.race.tried == case.asked
+    assert why.words == "cannot connect: No route to host"
     assert b"[192.0.2.1]: connection refused" in bytes(case.record)
 
 

@@ -71,6 +71,7 @@ def test_mx():
 def test_what_takes_no_mail():
     rows = look("mx", "null.example")
     assert rows == [("error", "", "5.1.10 null.example takes no mail (null MX, RFC 7505)")]
+    assert "validated" not in str(look("mx", "nowhere.example"))  # there is nothing that could be
     (row,) = look("mx", resolver=None)
     assert row[0] == "error"
 

@@ -51,6 +51,7 @@ def test_longest_match():
         "b.example.org": ("[192.0.2.2]:25", "[192.0.2.2]:25"),
     }
     assert [row["pattern"] for row in router.explain("C.b.Example.org", "")] == ["c.b.example.org", ".b.example.org"]
+    assert [row["pattern"] for row in router.explain("[192.0.2.1]")] == ["[192.0.2.1]", "*", ""]
     assert router.explain("localhost") == [
         {"rule": "route", "pattern": "localhost", "target": "", "matched": False},
         {"rule": "route", "pattern": "*", "target": "", "matched": False},

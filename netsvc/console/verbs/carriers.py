@@ -147,7 +147,8 @@ def _typed(kind: str, settings: tuple[Setting, ...], key: str, text: str) -> Any
         return typed(_PLURAL[kind], settings, key, text)
     except ValueFaultError as fault:
         remedy = f"; {fault.remedy}" if fault.remedy else ""
-        raise CommandError("E202", f"{key} {fault.text}{remedy}. Nothing was changed") from None
+        told = fault.text if fault.text.startswith("there is") else f"{key} {fault.text}"
+        raise CommandError("E202", f"{told}{remedy}. Nothing was changed") from None
 
 
 async def delete_command(call: Call) -> None:

@@ -45,6 +45,8 @@ async def show_credentials(call: Call) -> None:
 async def set_credential(call: Call) -> None:
     """Keep a credential, in the place of any of its name."""
     name, user = call.args["name"], call.args.get("user")
+    if name == "none":
+        raise CommandError("E202", "A route's credential none means that there is none: choose another name")
     if user is None:
         raise CommandError("E103", "Incomplete. Expected: user USER", None, ["user"])
     if len(user) > MAX_USER:
@@ -81,7 +83,9 @@ async def delete(call: Call) -> None:
     used = _users(call, name)
     if used:
         raise CommandError(
-            "E405", f"{name} is used at {', '.join(used)}. Let them use another first", hint="show routes"
+            "E405",
+            f"{name} is used at {', '.join(used)}. Let them use another, or none, first",
+            hint="route set … credential none",
         )
     if not await call.change(call.service.credentials.delete(name)):
         raise CommandError("E401", f"No credential {name}", hint="show credentials")

@@ -103,8 +103,14 @@ def _in_force(call: Call, row: Row, open_now: int) -> dict[str, Any]:
         "limit": row["limit"] or said.connections or usual.connections,
         "messages": row["messages"] or said.messages or usual.messages,
         "rate": round(rate[0] * 60_000 / rate[1], 3) if rate else None,
-        "rate_limit": f"{rate[0]}/{show_duration(rate[1])}" if rate else None,
+        "rate_limit": f"{rate[0]}/{_span(rate[1])}" if rate else None,
     }
+
+
+def _span(ms: int) -> str:
+    """Return the time of a rate as it is typed: 1h, 90s."""
+    length, unit = next((size, unit) for size, unit in _SPANS if ms % size == 0)
+    return f"{ms // length}{unit}"
 
 
 def _key(call: Call, text: str) -> str:
@@ -136,6 +142,15 @@ async def _row_or_new(call: Call, text: str) -> Row:
     key = _key(call, text)
     rows = await call.store(call.service.queue.destinations(key))
     return rows[0] if rows else {"key": key, "rev": 0, "state": "ok", "new": True}
+
+
+def _unused(call: Call, row: Row) -> str:
+    """Tell that nothing has gone to a destination, and where mail for a domain of that name goes instead."""
+    if not row.get("new"):
+        return ""
+    key = row["key"]
+    other = call.service.routing.judge(key, None).key if set(key).isdisjoint("[:/") else key
+    return " No mail has gone there yet." + (f" Mail for {key} goes to {other}." if other != key else "")
 
 
 def _until(call: Call) -> tuple[int, str]:
@@ -197,8 +212,8 @@ async def suspend(call: Call) -> None:
     ended = await end_sessions(call, present, reason) if call.args.get("drop-connections") else []
     shown = rows[0]["key"] if len(rows) == 1 else counted(len(rows), "destination")
     sentence = f"{shown} {'is' if len(rows) == 1 else 'are'} suspended{lasts}."
-    if len(rows) == 1 and rows[0].get("new"):
-        sentence += " No mail has gone there yet."
+    if len(rows) == 1:
+        sentence += _unused(call, rows[0])
     if not until:
         sentence += f" To take that back: resume destination {rows[0]['key']}"
     if ended:
@@ -238,7 +253,7 @@ async def limit(call: Call) -> None:
     policy |= {"until_at": until, "limited_by": call.session.operator.name}
     await call.change(call.service.queue.set_destination(row["key"], row["rev"], **policy))
     said = ", ".join(words)
-    new = " No mail has gone there yet." if row.get("new") else ""
+    new = _unused(call, row)
     also = _others(row, policy, until)
     await call.changed(
         row["key"], f"{said}{lasts}", 1, f"{row['key']}: {said} at most{lasts}, on all nodes.{also}{new}"
@@ -279,6 +294,7 @@ async def clear_backoff(call: Call) -> None:
     await call.changed(row["key"], "backoff", 1, f"The failures of {row['key']} are forgotten{also}.")
 
 
+_SPANS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms"))
 _DESTINATION = Word("destination", "a next hop: show destinations")
 _SHOWN = "DESTINATION"
 _KEY = Arg("key", "word", "as show destinations has it: example.org, [192.0.2.10]:25", shown=_SHOWN)

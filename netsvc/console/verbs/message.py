@@ -46,7 +46,7 @@ async def _attempts(call: Call, view: MessageView, n: int | None) -> None:
     await call.rows(row for row in view.attempts if n is None or row["n"] == n)
     if not view.attempts:
         await call.note("No attempt was made yet.")
-    elif call.plain and view.attempts[-1].get("transcript"):
+    elif call.plain and call.outlet.style != "list" and view.attempts[-1].get("transcript"):
         await call.note("The dialogues: show message ID attempts | list")
 
 

@@ -12,6 +12,7 @@ from netsvc.console.verbs.words import SHOW
 from netsvc.mail.address import Address, AddressError, parse_address
 from netsvc.mail.escape import escape
 from netsvc.mail.recipient import POSTMASTER
+from netsvc.mail.reply import RELAY_DENIED
 from netsvc.records import StoreError
 from netsvc.settings import TLS_LEVELS, DestinationSettings
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from netsvc.settings import SiteSettings
 
 _NULL = "<>"
+_NONE = "none"  # no credential
+_DENIED = f"{RELAY_DENIED.code} {RELAY_DENIED.status}"
 _FIELDS = {"route": "routes", "sender-route": "sender_routes"}
 _WHOSE = {"routes": "recipient", "sender_routes": "sender"}
 
@@ -87,7 +90,10 @@ async def _explain(call: Call, *, look: bool) -> None:
     found: list[Row] = await call.store(call.service.directory.explain(address))
     for row in found:
         to = " ".join(row["to"])
-        steps.append({"address": row["address"], "is": row["is"], "found": to or None, "note": row["note"]})
+        note = row["note"]
+        if row["is"] == "reply" and note.startswith(_DENIED):
+            note = f"to whom the site does not let relay: {note}"
+        steps.append({"address": row["address"], "is": row["is"], "found": to or None, "note": note})
     resolution = await call.store(call.service.directory.resolve(address))
     targets = resolution.forwards if resolution.local else (str(address),)
     for target in targets:
@@ -150,7 +156,10 @@ def _putting(verb: str, *, replaces: bool) -> Callable[[Call], Coroutine[Any, An
         said: dict[str, str] = {name: call.args[name] for name in ("tls", "credential") if name in call.args}
         if said and not key:
             raise CommandError("E202", f"{target} is no one destination: credential and tls need [host]:port")
-        await _known(call, target, said.get("credential"))
+        words = " ".join([f"to {target}", *(f"{name} {value}" for name, value in sorted(said.items()))])
+        if said.get("credential") == _NONE:
+            said["credential"] = ""
+        await _known(call, target, said.get("credential") or None)
 
         def alter(settings: SiteSettings) -> SiteSettings:
             routes: dict[str, str] = dict(getattr(settings, field))
@@ -164,13 +173,19 @@ def _putting(verb: str, *, replaces: bool) -> Callable[[Call], Coroutine[Any, An
         rev = await call.change(call.service.site.change(alter, call.session.operator.name, comment))
         if not rev:
             raise CommandError("E405", f"{pattern} goes to {target} already", hint="show routes")
-        words = " ".join([f"to {target}", *(f"{name} {value}" for name, value in sorted(said.items()))])
         whose = "Mail from" if field == "sender_routes" else "Mail for"
         also = f" It went to {before} before." if before not in (None, target) else ""
         await call.changed(pattern, words, 1, f"{whose} {pattern} goes to {target}.{also}")
+        if field == "routes" and pattern[0] not in "*.[" and await _ours(call, pattern):
+            await call.note(f"{pattern} is a domain of ours: mail for its addresses has no route.")
         await call.note("Mail that waits follows. show route ADDRESS tells what decides for an address.")
 
     return put
+
+
+async def _ours(call: Call, domain: str) -> bool:
+    found = await call.store(call.service.directory.resolve(Address(POSTMASTER, domain)))
+    return bool(found.local)
 
 
 def _deleting(verb: str) -> Callable[[Call], Coroutine[Any, Any, None]]:
@@ -211,7 +226,7 @@ async def _known(call: Call, target: str, credential: str | None) -> None:
     """Refuse a target that names what is not there.  Raises CommandError."""
     kind, _, name = target.partition(":")
     if kind == "command" and name not in call.service.site.current.commands:
-        raise CommandError("E401", f"The site has no command {name}: it is of [site.commands.{name}]")
+        raise CommandError("E401", f"The site has no command {name}", hint=f"command set {name} argv …")
     if credential is not None:
         rows = await call.store(call.service.credentials.rows())
         if credential not in {row["name"] for row in rows}:
@@ -237,12 +252,18 @@ _RULE = Word("route", "where mail for an address goes")
 _ROUTE = Word("route", "say where mail for elsewhere goes")
 _SENDER = Word("sender-route", "say where mail of a sender goes")
 _TARGET = Arg(
-    "target", "text", "mx, mx:other.example, [host]:port, lmtp:unix:/path, maildir:/path, command:NAME", shown="TARGET"
+    "target",
+    "text",
+    "mx, mx:other.example, [host]:port, lmtp:unix:/path, lmtp:[host]:port, maildir:/path, command:NAME, agent:NAME",
+    shown="TARGET",
 )
 _PATTERN = Arg("pattern", "text", "example.org, .example.org for what is below it, * for all", shown="PATTERN")
 _OF_SENDER = Arg("pattern", "text", "ann@example.org, example.org, .example.org, <> for reports", shown="SENDER")
 _CLAUSES = (
-    Clause("credential", "log in there", (Arg("credential", "name", "as credential set calls it", shown="NAME"),)),
+    Clause(
+        "credential", "log in there",
+        (Arg("credential", "name", "as credential set calls it; none for no longer", shown="NAME"),),
+    ),
     Clause(
         "tls", "what TLS must be like there",
         (Arg("tls", "choice", "how much", words=tuple(Word(level) for level in TLS_LEVELS)),),
@@ -286,7 +307,7 @@ COMMANDS = (
     Command(
         (Word("test", "try how things would go"), _RULE),
         test_route,
-        "the same, and which hosts, TLS and credential there are now; nothing is sent",
+        "as show route, and which hosts, TLS and credential there are now; nothing is sent",
         args=(_ADDRESS,),
         clauses=(_FROM,),
         table=STEP,
