@@ -1,15 +1,16 @@
 """The resolver everybody shares: one question at a time for one name, remembered, in time, never blocking.
 
 What it promises: an answer or NameNotFoundError or NameTemporaryError within
-DEADLINE seconds; equal questions at the same time are asked once; no more than
-MAX_AT_ONCE sockets, and OUT_AT_ONCE for mail that goes out.  What it trusts: the name servers it is told of, for the
-truth of their answers.  What it does not: the answers' size, form and text.
+DEADLINE seconds (for mail that goes out, from its turn on); equal questions at the
+same time are asked once; no more sockets than there are ``seats``, and names that
+nobody answers do not delay others.  What it trusts: the name servers it is told of,
+for the truth of their answers.  What it does not: the answers' size, form and text.
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,10 @@ from netsvc.interfaces import IResolver
 from netsvc.records import Found, NameNotFoundError, NameTemporaryError
 from netsvc.resolver import packets
 from netsvc.resolver.cache import FAILURE, LONGEST, LONGEST_ABSENCE, UNTOLD_ABSENCE, Answer, Cache
+from netsvc.resolver.counts import Counts
 from netsvc.resolver.exchange import Exchange, NoAnswerError
 from netsvc.resolver.names import Server, is_loopback, reverse_name, server_of, servers_of_host, wire_name
-from netsvc.resolver.slots import Slots
+from netsvc.resolver.seats import Seat, Seats
 from netsvc.resolver.standing import Standing
 
 if TYPE_CHECKING:
@@ -44,35 +46,13 @@ WAITS = (1.5, 3.0, 6.0)
 """Seconds a server has in the first, second, third round over all servers."""
 LAME = 30.0
 """Seconds in which a server that did not answer is asked last."""
-MAX_AT_ONCE = 64
-"""Questions that have a socket at the same time."""
 MAX_FLIGHTS = 2000
 """Names being looked up, those that wait for a socket too; more are refused."""
-OUT_AT_ONCE = 64
-OUT_FLIGHTS = 4000
+OUT_FLIGHTS = 12_000
 """As many more for mail that goes out."""
 RESOLV_CONF = Path("/etc/resolv.conf")
 HOST_LOOK = 60.0
 """Seconds between two looks at RESOLV_CONF, where the site names no servers."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What happened since the start.
-
-    ``lookups`` asked of us, ``hits`` answered from memory, ``joined`` a question under way; ``queries`` sent to
-    servers, ``tcp`` of them by TCP, ``timeouts`` of them without an answer in time or at all; ``absent`` lookups that
-    ended with no such name or record, ``failures`` that could not be answered.
-    """
-
-    lookups: int = 0
-    hits: int = 0
-    joined: int = 0
-    queries: int = 0
-    tcp: int = 0
-    timeouts: int = 0
-    absent: int = 0
-    failures: int = 0
 
 
 def host_servers(path: Path = RESOLV_CONF) -> tuple[Server, ...]:
@@ -99,7 +79,7 @@ class Resolver:
         self._exchange = exchange or Exchange(reactor)
         self._flights: dict[Key, list[Deferred[Answer]]] = {}
         self._looking: dict[Key, Deferred[Answer]] = {}
-        self._slots = Slots(MAX_AT_ONCE, OUT_AT_ONCE)
+        self._seats = Seats(reactor)
         self._lame: dict[Server, float] = {}
         self.standing = Standing(reactor, logbook)
         self._dnssec = False
@@ -132,6 +112,7 @@ class Resolver:
         if servers != self.servers:
             self.servers = servers
             self._lame.clear()
+            self._seats.forget()
             self.cache.flush()
 
     def stop(self) -> None:
@@ -216,7 +197,7 @@ class Resolver:
         if key not in self._looking:
             self._depart(key, out=out)
         elif out:
-            self._slots.promote(key)
+            self._seats.promote(key)
         return asked
 
     def _told(self, answer: Answer) -> Deferred[Answer]:
@@ -238,16 +219,27 @@ class Resolver:
         self._look_at_host()
         looking = Deferred.fromCoroutine(self._sockets_for(key, out=out))
         self._looking[key] = looking
-        looking.addTimeout(DEADLINE, self._reactor)
+        if not out:
+            looking.addTimeout(DEADLINE, self._reactor)
         looking.addErrback(self._gave_up)
         looking.addCallback(self._arrived, key)
 
     async def _sockets_for(self, key: Key, *, out: bool) -> Answer:
-        reserved = await self._slots.acquire(key, out=out)
+        seat = Seat(self._seats, key, out=out)
+        await seat.take()
         try:
-            return await self._look(key)
+            if out:
+                answer = await Deferred.fromCoroutine(self._look(key, seat)).addTimeout(DEADLINE, self._reactor)
+            else:
+                answer = await self._look(key, seat)
+        except BaseException:
+            if seat.lingers:
+                self._seats.silent(key)
+            raise
         finally:
-            self._slots.release(reserved=reserved)
+            seat.leave()
+        self._seats.answered(key)
+        return answer
 
     def _gave_up(self, failure: Failure) -> Answer:
         """Return what is told of a lookup that ended without an answer."""
@@ -280,14 +272,14 @@ class Resolver:
                 self._count(answer)
                 asked.errback(error)
 
-    async def _look(self, key: Key) -> Answer:
+    async def _look(self, key: Key, seat: Seat) -> Answer:
         """Follow a name through its aliases to an answer."""
         name, kind = key
         chain: list[str] = []
         ttl, authentic = int(LONGEST), True
         deadline = self._reactor.seconds() + DEADLINE
         while True:
-            reading = await self._query(name, kind, deadline)
+            reading = await self._query(name, kind, deadline, seat)
             chain += reading.chain
             authentic = authentic and reading.authentic
             if reading.ttl >= 0:
@@ -308,7 +300,7 @@ class Resolver:
 
     # One name of it, at all servers.
 
-    async def _query(self, name: bytes, kind: str, deadline: float) -> Reading:
+    async def _query(self, name: bytes, kind: str, deadline: float, seat: Seat) -> Reading:
         """Ask the servers in turn until one answers; raises NoAnswerError with what the last one did."""
         why = "no name server"
         for wait in WAITS:
@@ -332,6 +324,7 @@ class Resolver:
                 why = f"{server}: {reading.why}"
             if not silent:
                 break  # all have spoken; the same question would get the same answer
+            await seat.linger()
         else:
             self.standing.unanswered(why)
         raise NoAnswerError(why)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Slots:
-    """``common`` slots for everybody, ``reserved`` ones for what goes out alone; who waits longest is served first."""
+    """``common`` slots for everybody, ``reserved`` ones for what goes out alone.
+
+    Who waits longest is served first, but for those that stand ``last``: they have what nobody else waits for.
+    """
 
     def __init__(self, common: int, reserved: int) -> None:
         """Have all of them free."""
@@ -24,8 +27,10 @@ class Slots:
         self._reserved = reserved
         self._waiting: OrderedDict[Key, Deferred[bool]] = OrderedDict()
         self._waiting_out: OrderedDict[Key, Deferred[bool]] = OrderedDict()
+        self._last: OrderedDict[Key, Deferred[bool]] = OrderedDict()
+        self._last_out: OrderedDict[Key, Deferred[bool]] = OrderedDict()
 
-    async def acquire(self, key: Key, *, out: bool) -> bool:
+    async def acquire(self, key: Key, *, out: bool, last: bool = False) -> bool:
         """Wait for a slot -> what ``release`` is to be told: whether it is a reserved one."""
         if out and self._reserved:
             self._reserved -= 1
@@ -33,29 +38,34 @@ class Slots:
         if self._common and not (self._waiting or self._waiting_out):
             self._common -= 1
             return False
-        queue = self._waiting_out if out else self._waiting
+        mine, others = (self._last_out, self._last) if last else (self._waiting_out, self._waiting)
+        queue = mine if out else others
         waiting: Deferred[bool] = Deferred(lambda _: self._forget(key))
         queue[key] = waiting
         return await waiting
 
     def _forget(self, key: Key) -> None:
-        self._waiting.pop(key, None)
-        self._waiting_out.pop(key, None)
+        for queue in (self._waiting, self._waiting_out, self._last, self._last_out):
+            queue.pop(key, None)
 
     def promote(self, key: Key) -> None:
         """Let ``key``, where it waits, be asked for mail that goes out."""
-        waiting = self._waiting.pop(key, None)
-        if waiting is None:
-            return
-        if self._reserved:
-            self._reserved -= 1
-            waiting.callback(True)
-        else:
-            self._waiting_out[key] = waiting
+        for queue, following in ((self._waiting, self._waiting_out), (self._last, self._last_out)):
+            waiting = queue.pop(key, None)
+            if waiting is None:
+                continue
+            if self._reserved:
+                self._reserved -= 1
+                waiting.callback(True)
+            else:
+                following[key] = waiting
 
     def release(self, *, reserved: bool) -> None:
         """Give a slot back, to who waits."""
-        queue = self._waiting_out if reserved else self._waiting or self._waiting_out
+        if reserved:
+            queue = self._waiting_out or self._last_out
+        else:
+            queue = self._waiting or self._waiting_out or self._last or self._last_out
         if queue:
             queue.popitem(last=False)[1].callback(reserved)
         elif reserved:

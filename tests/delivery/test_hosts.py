@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from netsvc.delivery.faults import AttemptError, UndeliverableError
-from netsvc.delivery.hosts import MOST_ADDRESSES, OWN_LOOK, Hosts
+from netsvc.delivery.hosts import DESTINATIONS_AT_ONCE, LONGEST_TURN, MOST_ADDRESSES, OWN_LOOK, Hosts
 from netsvc.delivery.targets import hop_target
 from netsvc.mail.message import Hop, Kind
 from netsvc.mail.outcome import Fault
@@ -347,3 +347,20 @@ def test_a_mistake_of_ours_is_not_hidden():
     case.hosts._shuffled = None
     why = case.refused()
     assert isinstance(why, TypeError)
+
+
+def test_destinations_nobody_answers_for_let_others_begin():
+    case = Case(mx(a_x=(10, public(1))))
+    case.names()
+    case.resolver.hold = True
+    silent = [case.begin(f"silent{n}.example") for n in range(DESTINATIONS_AT_ONCE)]
+    case.resolver.hold = False
+    healthy = case.begin()
+    assert not healthy.called
+    case.net.advance(LONGEST_TURN)
+    assert healthy.called
+    case.resolver.release()
+    assert all(each.called for each in silent)
+    assert case.hosts._turns.tokens == DESTINATIONS_AT_ONCE
+    for each in silent:
+        each.addErrback(lambda _: None)

@@ -13,7 +13,8 @@ from netsvc.resolver import resolver as resolver_module
 from netsvc.resolver.exchange import NoAnswerError
 from netsvc.resolver.names import Server
 from netsvc.resolver.packets import Reading
-from netsvc.resolver.resolver import DEADLINE, MAX_AT_ONCE, Resolver, host_servers
+from netsvc.resolver.resolver import DEADLINE, Resolver, host_servers
+from netsvc.resolver.seats import MAX_AT_ONCE
 from netsvc.settings import DeliverySettings
 from tests.fakes import FakeLogbook, FakeSite
 

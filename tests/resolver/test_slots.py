@@ -5,8 +5,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from netsvc.resolver.slots import Slots
 
 
-def take(slots, name, *, out=False):
-    return Deferred.fromCoroutine(slots.acquire((name, "a"), out=out))
+def take(slots, name, *, out=False, last=False):
+    return Deferred.fromCoroutine(slots.acquire((name, "a"), out=out, last=last))
 
 
 def test_common_and_reserved():
@@ -68,3 +68,27 @@ def test_who_gives_up_is_not_served():
         waiting.addErrback(lambda _: None)
     slots.release(reserved=False)
     assert take(slots, b"b").result is False
+
+
+def test_who_stands_last_has_what_nobody_else_waits_for():
+    for out in (False, True):
+        slots = Slots(0 if out else 1, 1 if out else 0)
+        take(slots, b"a", out=out)
+        doubtful = take(slots, b"b", out=out, last=True)
+        other = take(slots, b"c", out=out)
+        slots.release(reserved=out)
+        assert (doubtful.called, other.called) == (False, True)
+        slots.release(reserved=out)
+        assert doubtful.called
+
+
+def test_promotion_of_who_stands_last():
+    slots = Slots(0, 1)
+    take(slots, b"a", out=True)
+    waiting = take(slots, b"b", last=True)
+    slots.promote((b"b", "a"))
+    other = take(slots, b"c", out=True)
+    slots.release(reserved=True)
+    assert (waiting.called, other.called) == (False, True)
+    slots.release(reserved=True)
+    assert waiting.result is True
