@@ -133,6 +133,8 @@ def _follow(message: dns.Message, name: str, kind: str, bare: Reading) -> Readin
     found = records.get(chain[-1], [])
     read_values = [_VALUES[kind](payload) for payload, _ in found]
     values = tuple(dict.fromkeys(value for value in read_values if value is not None))
+    if kind == "mx" and found and not values:  # which is not "no MX": mail must not go to the name's own address
+        return Reading(FAULT, why="MX records of which none names a host")
     ttls += [ttl for _, ttl in found]
     ended = _negative_ttl(message)
     if not values and ended is not None:
@@ -201,9 +203,10 @@ def _txt(payload: Any) -> bytes | None:
     return text if len(text) <= MAX_TEXT else None
 
 
-def _tlsa(payload: Any) -> tuple[int, int, int, bytes] | None:
-    data: bytes = payload.data
-    return (data[0], data[1], data[2], data[3:]) if len(data) > 3 else None
+def _tlsa(payload: Any) -> tuple[int, int, int, bytes]:
+    """Return a record, one too short for any use too: that there is one matters (RFC 7672 2.2)."""
+    usage, selector, matching = (payload.data[:3] + b"\xff\xff\xff")[:3]  # 255: for private use, so by nobody
+    return usage, selector, matching, payload.data[3:]
 
 
 _VALUES: Final[dict[str, Callable[[Any], Value]]] = {

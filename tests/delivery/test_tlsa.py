@@ -123,3 +123,7 @@ def test_a_key_that_cannot_be_shown():
 
 def test_words():
     assert words((3, 1, 1, bytes(range(32)))) == "TLSA 3 1 1 0001020304050607…"
+
+
+def test_a_record_too_short_for_any_use_is_unusable():
+    assert usable([(3, 255, 255, b"")]) == ()

@@ -148,7 +148,14 @@ def test_tlsa():
     record = dns.RRHeader(NAME, 52, dns.IN, 300, payload)
     assert got(answer([record], kind="tlsa"), "tlsa").values == ((3, 1, 1, b"\xab" * 32),)
     record = dns.RRHeader(NAME, 52, dns.IN, 300, dns.UnknownRecord(b"\x03"))
-    assert got(answer([record], kind="tlsa"), "tlsa").values == ()
+    assert got(answer([record], kind="tlsa"), "tlsa").values == ((3, 255, 255, b""),)
+
+
+def test_mx_records_that_are_all_odd_are_a_fault():
+    odd = rr(dns.Record_MX(10, "a b"))
+    reading = got(answer([odd], kind="mx"), "mx")
+    assert (reading.code, reading.values) == (packets.FAULT, ())
+    assert got(answer([odd, rr(dns.Record_MX(20, "mx.example"))], kind="mx"), "mx").values == ((20, "mx.example"),)
 
 
 def test_values_are_shown_escaped():
