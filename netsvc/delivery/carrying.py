@@ -108,7 +108,7 @@ class Carrier:
             else:
                 wire.flush()
                 wire.begin_wait()
-            event = await wire.event()
+            event = await self._end(rows, record)
             if isinstance(event, SendContent):
                 record.take(session.dialogue)
                 record.sent(offer.size)
@@ -122,7 +122,7 @@ class Carrier:
         return self._outcomes(rows, event.verdicts, record)
 
     async def _end(self, rows: list[Leased], record: Transcript) -> Event:
-        """Return what ends the transaction; where the way to it breaks, keep what is decided of some (LMTP)."""
+        """Return what ends the transaction; where the way to it breaks, keep what is decided of some."""
         try:
             return await self.wire.event()
         except AttemptError:

@@ -231,7 +231,7 @@ class Connection:
         outcomes = await carrier.carry(job.rows, record, self._failed)
         self._count(wire)
         self._job = None
-        if carrier.stale and self._messages > 1 and not job.again and not self._stopping:
+        if carrier.stale and self._messages > 1 and not (job.again or self._stopping or self._kicked):
             self._leave()
             self.peer.again(job)
             return

@@ -69,8 +69,8 @@ class ClientSession(Opening):
 
     @property
     def decided(self) -> tuple[Verdict | None, ...]:
-        """What is decided of each recipient though the transaction is not over; empty where nothing is (``lmtp``)."""
-        return ()
+        """What is decided of each recipient though the transaction is not over; empty where nothing is."""
+        return tuple(known or self._refusal for known in self._verdicts) if self.state == "void" else ()
 
     @property
     def pipelining(self) -> bool:
@@ -190,12 +190,19 @@ class ClientSession(Opening):
             if self._accepted:
                 self.state = "content"
                 self._events.append(SendContent())
-            else:  # RFC 2920 3.1: nobody was accepted, yet the peer waits for content
-                self.state = "void"
-                self._send(b".\r\n", self._on_void)
+            else:
+                self._nothing()
             return
         self._refuse_all("DATA", reply)
         self._complete()
+
+    def _nothing(self) -> None:
+        """End content for nobody: none was accepted, yet the peer waits for it (RFC 2920 3.1).
+
+        What is decided stands, whatever becomes of nothing (``decided``).
+        """
+        self.state = "void"
+        self._send(b".\r\n", self._on_void)
 
     def _on_void(self, reply: PeerReply) -> None:
         del reply  # whatever became of nothing for nobody

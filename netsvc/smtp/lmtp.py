@@ -52,6 +52,11 @@ class LmtpSession(ClientSession):
             self._slots.extend([self._on_each] * len(self._unanswered))
         return ending
 
+    def _nothing(self) -> None:
+        """See ClientSession.  The peer owes no reply: there is one for each recipient it accepted (RFC 2033 4.2)."""
+        self._out.append(b".\r\n")
+        self._complete()
+
     def _on_each(self, reply: PeerReply) -> None:
         if not (reply.positive or reply.negative):
             raise PeerError(f"a reply {reply.code} to {END_OF_DATA}")

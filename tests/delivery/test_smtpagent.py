@@ -269,6 +269,15 @@ class TransactionTest(AgentCase):
             self.assertEqual((outcome.result, outcome.fault, outcome.code), (Result.DEFERRED, Fault.LOST, 0))
             self.assertEqual(self.ground.sessions.entries, [])
 
+    def test_refusals_stand_though_content_for_nobody_is_never_answered(self):
+        d = self.attempt()
+        far = self.net.accept()
+        far.greet()
+        far.say(b"250 ok\r\n550 5.1.1 no\r\n354 go\r\n")
+        far.drop()
+        outcome = self.only(d)
+        self.assertEqual((outcome.result, outcome.code), (Result.BOUNCED, 550))
+
     def test_deadlines(self):
         for said, seconds in ((b"", 300), (b"250 ok\r\n250 ok\r\n", 120), (b"250 ok\r\n250 ok\r\n354 go\r\n", 600)):
             d = self.attempt()
@@ -537,6 +546,15 @@ class KeepingTest(AgentCase):
             self.assertEqual(fresh.greet(), MAIL)
             fresh.drop()
             self.assertIs(self.only(d).fault, Fault.LOST)
+
+    def test_an_operator_who_insists_sends_nothing_again(self):
+        far = self.kept()
+        d = self.attempt()
+        [entry] = self.ground.sessions.entries
+        entry.kick()
+        outcome = self.only(d)
+        self.assertEqual((outcome.reply, far.transport.closed), ("ended by an operator", "aborted"))
+        self.assertEqual(self.net.pending(), 0)
 
     def test_goodbye_at_a_later_stage_is_an_outcome(self):
         far = self.kept()

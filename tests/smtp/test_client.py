@@ -202,6 +202,17 @@ def test_content_is_asked_for_nobody(talk):
     assert talk.taken().startswith(b"MAIL")
 
 
+@pytest.mark.parametrize("mail", [b"250 ok\r\n", b"550 not you\r\n"])
+def test_what_is_decided_stands_though_content_for_nobody_is_never_answered(talk, mail):
+    ready(talk).begin(TWO)
+    talk.feed(mail + b"550 no\r\n551 no\r\n")
+    assert talk.session.decided == ()
+    talk.feed(b"354 go\r\n")
+    codes = [550, 551] if mail.startswith(b"2") else [550, 550]
+    assert [verdict.reply.code for verdict in talk.session.decided] == codes
+    assert talk.events == []
+
+
 def test_data_refused(talk):
     ready(talk).begin(TWO)
     talk.feed(b"250 ok\r\n250 ok\r\n550 no\r\n451 no space\r\n")

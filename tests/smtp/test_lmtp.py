@@ -91,6 +91,17 @@ def test_421_in_the_midst_decides_the_rest(talk):
     assert isinstance(talk.events[-1], Ended)
 
 
+def test_content_for_nobody_is_not_answered(talk):
+    talk.feed(OPENING).feed(LHLO).begin(three("x@example.net"))
+    talk.sent = b""
+    talk.feed(b"250 ok\r\n550 no\r\n354 go\r\n")
+    assert talk.sent == b".\r\n"
+    assert talk.verdicts() == [(RCPT_TO, 550, False)]
+    talk.sent = b""
+    talk.begin(three("x@example.net"))
+    assert talk.sent.startswith(b"RSET\r\n")
+
+
 @pytest.mark.parametrize("answer", [b"354 more\r\n", b"300 no\r\n"])
 def test_an_answer_that_is_none(talk, answer):
     talk.feed(OPENING).feed(LHLO).begin(three("x@example.net")).feed(b"250 ok\r\n250 ok\r\n354 go\r\n")
