@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 
 from netsvc.delivery.stspolicy import StsError, StsPolicy, published_id, read_policy
@@ -136,6 +136,8 @@ class MtaSts:
             try:
                 entry.take(await self.kept.get(name))
                 entry.looked = now
+            except CancelledError:
+                raise  # nobody waits any more
             except Exception:  # noqa: BLE001 - the store's errors are its own: what is remembered still holds
                 self._logbook.failure("delivery.fault", None, what="reading a TLS policy")
         return entry

@@ -242,6 +242,15 @@ class MtaStsTests(TestCase):
         assert self.policy().mode == "enforce"
         assert len(self.fetched) == 1
 
+    def test_who_gives_up_while_the_store_is_asked_is_obeyed(self):
+        asked = Deferred()
+        self.patch(self.kept, "get", lambda domain: asked)
+        waiting = Deferred.fromCoroutine(self.sts.policy("example.org"))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        assert not self.logbook.named("delivery.fault")
+        assert not self.fetched
+
     def test_forgetting(self):
         self.policy()
         assert self.successResultOf(Deferred.fromCoroutine(self.sts.forget("EXAMPLE.org"))) == 1
