@@ -38,13 +38,17 @@ _STOPPING = "the service is stopping"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every connection needs; ``approach`` is the way to a target's hosts."""
+    """What every connection needs.
+
+    ``approach`` is the way to a target's hosts; ``said`` is what the site says of TLS and logins there, to be compared.
+    """
 
     spool: ISpool
     sessions: ISessions
     logbook: Logbook
     now: Callable[[], float]
     approach: Callable[[Target, Transcript], Approach]
+    said: Callable[[Target], object]
 
 
 class Connection:
@@ -64,6 +68,8 @@ class Connection:
         self._carrier: Carrier | None = None
         self._stopping = False
         self._kicked = False
+        self._said = around.said(peer.target)
+        self._outdated = False
         self.ended: Deferred[None] = Deferred()
 
     def start(self) -> None:
@@ -85,6 +91,13 @@ class Connection:
             self._wire.fail(AttemptError(Fault.LOST, _STOPPING))
         elif self._wire is None and self._opening is not None:
             self._opening.cancel()
+
+    def look_again(self) -> None:
+        """Take no further message where the site has changed what TLS must be like: this session keeps old terms."""
+        if not self._outdated and self._around.said(self.peer.target) != self._said:
+            self._outdated = True
+            if self._resume is not None:
+                self._wake(None)
 
     def abort(self, words: str = "ended by an operator") -> None:
         """End the connection at once, whatever it is doing."""
@@ -138,6 +151,11 @@ class Connection:
             wire = await self._open(record)
         except AttemptError as why:
             self._refused(job, why, record)
+            return
+        if self._outdated:
+            self._job = None
+            self.peer.again(job)
+            await self._farewell(wire)
             return
         while job is not None:
             self._job = job
@@ -267,7 +285,7 @@ class Connection:
         """Return the next job, waiting idle for one; None when the connection is to be closed."""
         most = self.peer.most_messages()
         most = min(most_messages(wire.session.extensions) or most, most)
-        if self._stopping or self._kicked or not wire.usable or self._messages >= most:
+        if self._stopping or self._kicked or self._outdated or not wire.usable or self._messages >= most:
             return None
         job = self.peer.next_job()
         assert self._entry is not None

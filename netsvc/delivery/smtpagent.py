@@ -21,6 +21,7 @@ from netsvc.delivery.greeting import Greeter
 from netsvc.delivery.hosts import Hosts
 from netsvc.delivery.peers import Job, Peer
 from netsvc.delivery.targets import hop_target
+from netsvc.delivery.tlspolicy import said_by_site
 from netsvc.delivery.wire import Deadlines, WireFactory
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.outcome import Fault
@@ -62,7 +63,10 @@ class SmtpAgent:
         greeter = Greeter(ground.reactor, None if ground.tls is None else ground.tls.authorities)
         crowds = Crowds(self._most_at_host, dialer.troubles.lately)
         self._ways = Ways(ground, self.hosts, dialer, greeter, crowds, lmtp)
-        self._around = Surroundings(ground.spool, ground.sessions, ground.logbook, ground.now, self._approach)
+        self._around = Surroundings(
+            ground.spool, ground.sessions, ground.logbook, ground.now, self._approach, self._said
+        )
+        ground.site.watch(self._look_again)
         self._stopping = False
 
     def attempt(
@@ -95,6 +99,20 @@ class SmtpAgent:
 
     def _approach(self, target: Target, record: Transcript) -> Approach:
         return Approach(self._ways, target, record)
+
+    def _said(self, target: Target) -> object:
+        settings: SiteSettings = self._ground.site.current
+        login = settings.destination(target.key, target.domain).credential
+        delivery = settings.delivery
+        terms = said_by_site(settings, target.domain, target.key)
+        return terms, login, delivery.mta_sts, delivery.dane, delivery.dnssec
+
+    def _look_again(self, settings: SiteSettings) -> None:
+        """Have connections end whose terms the site has changed."""
+        del settings
+        for peer in self._peers.values():
+            for connection in list(peer.connections):
+                connection.look_again()
 
     def _connect(self, peer: Peer, job: Job) -> Connection:
         return Connection(peer, job, self._around)

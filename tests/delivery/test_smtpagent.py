@@ -10,7 +10,7 @@ from netsvc.delivery.smtpagent import SmtpAgent
 from netsvc.interfaces import IDeliveryAgent
 from netsvc.mail.message import FLAG_8BIT, FLAG_UTF8, Hop, Kind, Result
 from netsvc.mail.outcome import Fault
-from netsvc.settings import DeliverySettings
+from netsvc.settings import DeliverySettings, DestinationSettings
 from tests.delivery.fakes import CONTENT, FakeQueue, Network, ground
 from tests.delivery.rows import row
 from tests.fakes import FakeSite
@@ -555,6 +555,38 @@ class KeepingTest(AgentCase):
         outcome = self.only(d)
         self.assertEqual((outcome.reply, far.transport.closed), ("ended by an operator", "aborted"))
         self.assertEqual(self.net.pending(), 0)
+
+    def test_an_idle_connection_ends_when_its_tls_terms_change(self):
+        far = self.kept()
+        site = self.ground.site
+        site.become(quota=(1, 1))
+        self.assertEqual(far.heard(), b"")
+        site.become(destinations={KEY: DestinationSettings(tls="verify")})
+        self.assertEqual(far.heard(), b"QUIT\r\n")
+        self.assertEqual(self.agent.connections, 0)
+
+    def test_a_busy_connection_takes_no_further_message_when_its_tls_terms_change(self):
+        far = self.kept()
+        d = self.attempt()
+        later = self.attempt()
+        self.net.accept()
+        self.ground.site.become(delivery=DeliverySettings(tls="verify"))
+        far.take()
+        self.assertIs(self.only(d).result, Result.DELIVERED)
+        self.assertEqual(far.after, b"QUIT\r\n")
+        self.assertFalse(later.called)
+
+    def test_what_is_being_opened_under_old_terms_carries_nothing(self):
+        d = self.attempt()
+        far = self.net.accept()
+        self.ground.site.become(destinations={KEY: DestinationSettings(credential="relay")})
+        self.ground.site.become(destinations={KEY: DestinationSettings(tls="none")})
+        self.assertEqual(far.greet(), b"QUIT\r\n")
+        self.assertFalse(d.called)
+        fresh = self.net.accept()
+        self.assertEqual(fresh.greet(), MAIL)
+        fresh.take()
+        self.assertIs(self.only(d).result, Result.DELIVERED)
 
     def test_goodbye_at_a_later_stage_is_an_outcome(self):
         far = self.kept()
