@@ -15,7 +15,7 @@ from netsvc.smtp.clientevents import (
     TlsRefused,
 )
 from netsvc.smtp.offering import Transaction
-from netsvc.smtp.opening import MAX_CHALLENGES, InjectedError
+from netsvc.smtp.opening import MAX_CHALLENGES, InjectedError, Opening
 from netsvc.smtp.replies import PeerError
 
 EHLO = b"250-mx.example.net\r\n250-STARTTLS\r\n250 AUTH PLAIN login\r\n"
@@ -182,3 +182,9 @@ def test_leave_is_taken(talk):
     (event,) = talk.feed(b"221 bye\r\n")
     assert isinstance(event, Ended)
     assert talk.feed(b"more\r\n") == []
+
+
+def test_the_opening_alone_ends_with_a_peer_that_says_goodbye():
+    opening = Opening("mx1.example.org")
+    (ended,) = opening.receive(b"421 4.3.2 not now\r\n")
+    assert (ended.reply.code, opening.state) == (421, "ended")
