@@ -18,8 +18,8 @@ FIELDS = set(
 
 @pytest.fixture(scope="module")
 def queue(house):
-    """Five deferred messages in the shared service; -> their ids."""
-    ids = [send(house.ports["smtp"], "s@example.net", [f"r{n}@queue.example"], HEAD + b"x\r\n") for n in range(5)]
+    """Five deferred messages in the shared service, each for a destination of its own; -> their ids."""
+    ids = [send(house.ports["smtp"], "s@example.net", [f"r{n}@q{n}.queue.example"], HEAD + b"x\r\n") for n in range(5)]
     house.wait("delivery.done", count=5, result="deferred")
     return ids
 
@@ -49,7 +49,7 @@ def test_each_command_has_exactly_one_end_with_its_tag(house, queue, control):
 
 def test_rows_hold_the_fields_of_their_schema(house, queue, control):
     operator = control(house)
-    answer = operator.ask("show queue where domain=queue.example")
+    answer = operator.ask("show queue where domain=*.queue.example")
     assert answer.end["schema"] == "queue.item/1"
     assert answer.end["rows"] == len(answer.rows) == 5
     for row in answer.rows:
@@ -69,9 +69,9 @@ def test_rows_hold_the_fields_of_their_schema(house, queue, control):
         ("show queue where domian=x", "E201"),
         ('show queue where age>"5 parsecs"', "E202"),
         ("show queue where age>", "E204"),
-        ("hold where domain=queue.example", "E303"),
-        ("hold where domain=queue.example expect 412", "E304"),
-        ("delete where domain=queue.example expect any", "E306"),
+        ("hold where domain=*.queue.example", "E303"),
+        ("hold where domain=*.queue.example expect 412", "E304"),
+        ("delete where domain=*.queue.example expect any", "E306"),
         ("show message 0000000000000", "E401"),
         ("show queue where rcpt~(", "E205"),
     ],
@@ -84,7 +84,7 @@ def test_errors_have_their_codes(house, queue, control, command, code):
 
 def test_preview_token_and_confirm(house, queue, control):
     operator = control(house)
-    preview = operator.ask('hold where domain=queue.example reason "look" dry-run').preview
+    preview = operator.ask('hold where domain=*.queue.example reason "look" dry-run').preview
     assert preview["count"] == 5
     assert operator.rows("show queue hold") == []
     operator.do(f"hold confirm {preview['token']}")
@@ -92,7 +92,7 @@ def test_preview_token_and_confirm(house, queue, control):
     assert {r["id"] for r in held} == {f"{i}.1" for i in queue}
     assert {r["held_why"] for r in held} == {"look"}
     assert operator.ask(f"hold confirm {preview['token']}").end["status"] == "error"
-    operator.do("release where domain=queue.example expect 5")
+    operator.do("release where domain=*.queue.example expect 5")
     assert operator.rows("show queue hold") == []
 
 
@@ -101,7 +101,7 @@ def test_delete_undelete_and_undo(house, queue, control):
     operator.do(f'delete {queue[0]}.1 reason "test" expect 1')
     assert f"{queue[0]}.1" not in {r["id"] for r in operator.rows("show queue")}
     operator.do(f"undelete {queue[0]}.1 expect 1")
-    operator.do('delete where domain=queue.example reason "test" expect 5')
+    operator.do('delete where domain=*.queue.example reason "test" expect 5')
     operator.do("undo expect any")
     assert {f"{i}.1" for i in queue} <= {r["id"] for r in operator.rows("show queue")}
 
@@ -109,12 +109,12 @@ def test_delete_undelete_and_undo(house, queue, control):
 def test_netsvcctl_prints_and_exits(house, queue):
     assert queue[0] in house.netsvcctl("show queue").stdout
     records = [
-        json.loads(x) for x in house.netsvcctl("--json", "show queue where domain=queue.example").stdout.splitlines()
+        json.loads(x) for x in house.netsvcctl("--json", "show queue where domain=*.queue.example").stdout.splitlines()
     ]
     assert sum("row" in r for r in records) == 5
     assert house.netsvcctl("shwo queue", check=False).returncode in (1, 2)
     assert house.netsvcctl("show message 0000000000000", check=False).returncode == 6
-    assert house.netsvcctl("hold where domain=queue.example expect 412", check=False).returncode == 4
+    assert house.netsvcctl("hold where domain=*.queue.example expect 412", check=False).returncode == 4
     assert house.netsvcctl(
         "export-mailbox", "nobody@example.org", str(house.folder / "none"), check=False
     ).returncode in (1, 6)

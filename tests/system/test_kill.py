@@ -128,7 +128,7 @@ def test_acknowledged_mail_is_relayed_at_least_once(make_service, make_sink):
 def test_queue_holds_and_jobs_outlive_a_kill(make_service, control):
     service = make_service(covered=False).start()
     ids = [
-        send(service.ports["smtp"], "s@example.net", [f"r{n}@queue.example"], b"Subject: x\r\n\r\nx\r\n")
+        send(service.ports["smtp"], "s@example.net", [f"r{n}@q{n}.queue.example"], b"Subject: x\r\n\r\nx\r\n")
         for n in range(4)
     ]
     service.wait("delivery.done", count=4, result="deferred")
