@@ -20,12 +20,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
 from zope.interface import implementer
 
+from netsvc.child import Child, ChildError, Ended
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
 from netsvc.mail.escape import escape_bytes
 from netsvc.mail.ids import show_id
 from netsvc.mail.trace import received
-from netsvc.child import Child, ChildError, Ended
 from netsvc.offreactor import OffReactor
 from netsvc.records import PASS, Verdict
 

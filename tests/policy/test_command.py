@@ -15,12 +15,12 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
+from netsvc.child import Child, ChildError
 from netsvc.interfaces import IPolicy
 from netsvc.mail.address import Address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
 from netsvc.plugins.netsvc_content import command as maker
 from netsvc.policy import command as command_module
-from netsvc.child import Child, ChildError
 from netsvc.policy.command import command_hook
 from netsvc.records import PASS
 from tests.fakes import FakeGround

@@ -15,13 +15,13 @@ from zope.interface import implementer
 
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
+from netsvc.offreactor import OffReactor
 from netsvc.policy.auth.dmarc import DmarcCheck, DmarcResult
 from netsvc.policy.auth.fields import author_domains, read_header
 from netsvc.policy.auth.results import Finding, forged, results_field
 from netsvc.policy.auth.spf import SpfCheck, SpfClient, SpfResult, client_ip
 from netsvc.policy.auth.verifier import Verifier
 from netsvc.policy.guests import Guests, Remembered
-from netsvc.offreactor import OffReactor
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:

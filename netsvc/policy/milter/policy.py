@@ -16,12 +16,12 @@ from zope.interface import implementer
 from netsvc.interfaces import IPolicy
 from netsvc.mail import reply
 from netsvc.mail.ids import show_id
+from netsvc.offreactor import OffReactor
 from netsvc.policy.auth.fields import read_header
 from netsvc.policy.milter.codec import MilterError
 from netsvc.policy.milter.dialogue import Told, summary
 from netsvc.policy.milter.headers import made_fields
 from netsvc.policy.milter.pool import MilterPool, milter_endpoint
-from netsvc.offreactor import OffReactor
 from netsvc.records import PASS, Verdict
 
 if TYPE_CHECKING:

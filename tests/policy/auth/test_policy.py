@@ -8,9 +8,9 @@ from zope.interface.verify import verifyObject
 from netsvc.interfaces import IPolicy
 from netsvc.mail.address import NULL, Address
 from netsvc.mail.envelope import Envelope, Recipient, SessionFacts
+from netsvc.offreactor import OffReactor
 from netsvc.plugins.netsvc_content import authentication as maker
 from netsvc.policy.auth.policy import SPF_SECONDS, Authentication, authentication
-from netsvc.offreactor import OffReactor
 from netsvc.records import PASS
 from tests.fakes import FakeGround, FakeSite
 from tests.policy.auth.contents import FakeContent
